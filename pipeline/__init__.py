@@ -1,0 +1,1 @@
+"""The delivery library: commit -> image -> release -> live. See docs/architecture.md."""

@@ -1,0 +1,234 @@
+"""The only reader of the environment and of pyproject.toml.
+
+A setting's value comes from, weakest first: its default, `[tool.pipeline]` in
+pyproject.toml, `PIPELINE_<NAME>`, a flag. `load()` reports every problem at once
+and remembers where each value came from (`invoke doctor` prints it).
+"""
+
+import os
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import Field, dataclass, field, fields
+from pathlib import Path
+from typing import Any, ClassVar
+
+from pipeline.errors import UsageError
+
+__all__ = ["SECRET_VARIABLES", "Secret", "Settings", "load"]
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class Secret:
+    """A string that shows itself only when asked by name."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """Return the value."""
+        return self._value
+
+    def hide_in(self, text: str) -> str:
+        """Return `text` with each occurrence of the value replaced."""
+        return text.replace(self._value, "***") if self._value.strip() else text
+
+    def __bool__(self) -> bool:
+        return bool(self._value)
+
+    def __repr__(self) -> str:
+        return "***" if self._value else ""
+
+    __str__ = __repr__
+
+
+def _pattern(regex: str, what: str) -> Callable[[Any], str]:
+    def parse(raw: Any) -> str:  # noqa: ANN401 - raw TOML
+        if not isinstance(raw, str) or not re.fullmatch(regex, raw):
+            raise ValueError(f"{raw!r} is not {what}")
+        return raw
+
+    return parse
+
+
+def _number(kind: Callable[[Any], Any], low: float, high: float) -> Callable[[Any], Any]:
+    def parse(raw: Any) -> Any:  # noqa: ANN401 - raw TOML
+        try:
+            value = kind(raw)
+        except (TypeError, ValueError) as exc:
+            raise ValueError(f"{raw!r} is not a number") from exc
+        if isinstance(raw, bool) or not low <= value <= high:
+            raise ValueError(f"{raw!r} is not between {low} and {high}")
+        return value
+
+    return parse
+
+
+def _names(raw: Any) -> tuple[str, ...]:  # noqa: ANN401 - raw TOML
+    names = raw.split(",") if isinstance(raw, str) else raw
+    names = [name.strip() for name in names if name.strip()]
+    for name in names:
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+            raise ValueError(f"{name!r} is not a variable name")
+    return tuple(names)
+
+
+def _path(raw: Any) -> Path:  # noqa: ANN401 - raw TOML
+    if not isinstance(raw, str) or not raw:
+        raise ValueError(f"{raw!r} is not a path")
+    return Path(raw).expanduser()
+
+
+def _setting(
+    parse: Callable[[Any], Any],
+    default: Any,  # noqa: ANN401 - any default
+    about: str,
+    *,
+    variable: str | None = None,
+) -> Any:  # noqa: ANN401 - as dataclasses.field
+    return field(default=default, metadata={"parse": parse, "about": about, "variable": variable})
+
+
+_NAME = _pattern(r"[a-z][a-z0-9-]{0,30}", "a name of a-z, 0-9 and -")
+_URL_PATH = _pattern(r"/[A-Za-z0-9_./-]*", "a path that starts with /")
+_HOST = _pattern(r"[A-Za-z0-9.:-]{1,253}", "a host name")
+_SECONDS = _number(float, 0.1, 7200)
+_STRATEGY = _pattern(r"blue-green", "a strategy of this version, which has blue-green only")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Everything that can be set; times are in seconds.
+
+    Build it with `load()`, or directly in tests.
+    """
+
+    app: str = _setting(_NAME, "panager", "name of the service, its Compose project and state")
+    registry: str = _setting(_HOST, "ghcr.io", "image registry, host[:port]")
+    repository: str = _setting(
+        _pattern(r"[a-z0-9][a-z0-9._/-]*", "a repository path (lower case)"),
+        "panager/panager",
+        "repository in the registry",
+    )
+    registry_user: str = _setting(_pattern(r"\S*", "a user name"), "", "user for `invoke login`")
+    registry_password: Secret = _setting(Secret, Secret(""), "password for `invoke login`")
+    platforms: str = _setting(
+        _pattern(r"(linux/[a-z0-9/]+(,linux/[a-z0-9/]+)*)?", "a list such as linux/amd64"),
+        "",
+        "platforms to build; empty: this machine's",
+    )
+    bind_address: str = _setting(_HOST, "127.0.0.1", "address that the proxy is published on")
+    port: int = _setting(_number(int, 1, 65535), 8000, "port that the proxy is published on")
+    health_path: str = _setting(_URL_PATH, "/health", "answers 200 and the commit while alive")
+    probe_host: str = _setting(_HOST, "localhost", "Host header of our own probes")
+    strategy: str = _setting(_STRATEGY, "blue-green", "how a release is made live")
+    replicas: int = _setting(_number(int, 1, 8), 1, "containers of a release")
+    migrations: str = _setting(
+        _pattern(r"[A-Za-z0-9_][A-Za-z0-9_./-]*", "a path inside the repository"),
+        "app/migrations",
+        "folder whose content decides whether a migration is pending",
+    )
+    env_file: Path = _setting(_path, Path(".env"), "env file for the service")
+    env_content: Secret = _setting(
+        Secret, Secret(""), "content of the env file (a CI secret)", variable="ENV_FILE"
+    )
+    required_env: tuple[str, ...] = _setting(_names, (), "keys that the env file must have")
+    codecov_token: Secret = _setting(
+        Secret, Secret(""), "token for Codecov", variable="CODECOV_TOKEN"
+    )
+    codecov_url: str = _setting(
+        _pattern(r"(https?://\S+)?", "an http(s) URL"), "", "own Codecov server; empty: Codecov"
+    )
+    state_dir: Path = _setting(
+        _path, Path(), "ledger, lock and releases; empty: ~/.local/state/<app>"
+    )
+    build_timeout: float = _setting(_SECONDS, 1800.0, "deadline of a build")
+    push_timeout: float = _setting(_SECONDS, 600.0, "deadline of a push or pull")
+    migrate_timeout: float = _setting(_SECONDS, 300.0, "deadline of a migration")
+    start_timeout: float = _setting(_SECONDS, 60.0, "until the new release must be healthy")
+    drain_timeout: float = _setting(_SECONDS, 30.0, "for the old release's last requests")
+    stop_timeout: float = _setting(_SECONDS, 15.0, "between SIGTERM and SIGKILL of a container")
+
+    sources: Mapping[str, str] = field(default_factory=dict, compare=False)
+    root: ClassVar[Path] = ROOT
+
+    @property
+    def image(self) -> str:
+        """Registry and repository, without tag."""
+        return f"{self.registry}/{self.repository}"
+
+    @property
+    def url(self) -> str:
+        """Where the service answers, as seen from this machine."""
+        host = "127.0.0.1" if self.bind_address in {"0.0.0.0", "::"} else self.bind_address  # noqa: S104
+        return f"http://{host}:{self.port}"
+
+
+def _options() -> list[Field[Any]]:
+    return [option for option in fields(Settings) if "parse" in option.metadata]
+
+
+def _variable(option: Field[Any]) -> str:
+    return option.metadata["variable"] or f"PIPELINE_{option.name.upper()}"
+
+
+SECRET_VARIABLES = frozenset(
+    _variable(option) for option in _options() if isinstance(option.default, Secret)
+)
+
+
+def load(
+    flags: Mapping[str, Any] | None = None,
+    *,
+    environ: Mapping[str, str] | None = None,
+    pyproject: Path = ROOT / "pyproject.toml",
+) -> Settings:
+    """Read the settings.
+
+    Args:
+        flags: Values from the command line by setting name; None means "not given".
+        environ: Environment; default: ours.
+        pyproject: The file with `[tool.pipeline]`.
+
+    Raises:
+        UsageError: With every problem found, each naming its source.
+    """
+    environ = os.environ if environ is None else environ
+    given = {name: value for name, value in (flags or {}).items() if value is not None}
+    values: dict[str, Any] = {}
+    sources: dict[str, str] = {}
+    table, problems = _table(pyproject)
+    for option in _options():
+        raw, source = option.default, "default"
+        if option.name in table:
+            raw, source = table.pop(option.name), pyproject.name
+        if _variable(option) in environ:
+            raw, source = environ[_variable(option)], _variable(option)
+        if option.name in given:
+            raw, source = given.pop(option.name), f"--{option.name.replace('_', '-')}"
+        try:
+            values[option.name] = raw if source == "default" else option.metadata["parse"](raw)
+        except ValueError as exc:
+            problems.append(f"{option.name} (from {source}): {exc}")
+        sources[option.name] = source
+    problems += [f"{name} (from {pyproject.name}): no such setting" for name in table]
+    problems += [f"{name} (a flag): no such setting" for name in given]
+    if problems:
+        raise UsageError(
+            "The settings are not valid: " + "; ".join(problems) + ".",
+            hint="`invoke doctor` lists every setting and where it comes from.",
+        )
+    if values["state_dir"] == Path():
+        values["state_dir"] = Path.home() / ".local/state" / values["app"]
+    return Settings(**values, sources=sources)
+
+
+def _table(pyproject: Path) -> tuple[dict[str, Any], list[str]]:
+    try:
+        document = tomllib.loads(pyproject.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as exc:
+        return {}, [f"{pyproject.name}: {exc}"]
+    return dict(document.get("tool", {}).get("pipeline", {})), []
