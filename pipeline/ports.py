@@ -9,7 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
-__all__ = ["Bundle", "Clock", "Colour", "Engine", "Replica", "Server", "Traffic", "other"]
+__all__ = [
+    "Answer",
+    "Bundle",
+    "Clock",
+    "Colour",
+    "Engine",
+    "Probe",
+    "Replica",
+    "Server",
+    "Traffic",
+    "other",
+]
 
 Colour = Literal["blue", "green"]
 
@@ -61,16 +72,16 @@ class Engine(Protocol):
     """Starts, stops and inspects the containers of a colour; knows no strategy, no traffic."""
 
     def ensure_services(self, bundle: Bundle, *, timeout: float) -> None:
-        """Start what every release shares (database, proxy) where it does not run; never restart it."""
+        """Start what every release shares (database, proxy); never restart what runs."""
 
     def migrate(self, bundle: Bundle, *, timeout: float) -> None:
         """Run the release's pending migrations, once, in a container of its own."""
 
     def start(self, colour: Colour, bundle: Bundle, *, replicas: int, timeout: float) -> None:
-        """Start `replicas` fresh containers of the release as `colour`; returns before they are healthy."""
+        """Start fresh containers of the release as `colour`; do not wait for their health."""
 
     def stop(self, colour: Colour, *, timeout: float) -> None:
-        """Stop and remove the colour's containers: SIGTERM, then SIGKILL after `timeout` seconds."""
+        """Stop and remove the colour's containers; SIGKILL after `timeout` seconds."""
 
     def replicas(self, colour: Colour) -> tuple[Replica, ...]:
         """Return the colour's containers, running or not."""
@@ -110,11 +121,37 @@ class Traffic(Protocol):
         """Send new requests to `colour`, durably; return the colour it replaced."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What one health probe got.
+
+    Attributes:
+        status: HTTP status; 0 where there was no answer.
+        sha: Commit that the answer names, "" if none.
+        text: Start of the body, or why there was no answer.
+    """
+
+    status: int
+    sha: str
+    text: str
+
+    def names(self, sha: str) -> bool:
+        """Tell whether the service is healthy and runs that commit."""
+        return self.status == 200 and self.sha == sha  # noqa: PLR2004 - HTTP's own word for OK
+
+    def __str__(self) -> str:
+        return f"{self.status or 'no answer'}: {self.text}"
+
+
+class Probe(Protocol):
+    """Asks the service itself who it is."""
+
+    def __call__(self, address: str) -> Answer:
+        """Ask the health path at `host:port`; never raises for what the network does."""
+
+
 class Clock(Protocol):
     """Time, so that tests need not wait."""
-
-    def now(self) -> float:
-        """Return seconds since the epoch."""
 
     def monotonic(self) -> float:
         """Return seconds that never go back."""

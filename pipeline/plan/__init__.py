@@ -1,0 +1,1 @@
+"""Which steps make a release live; knows only ports."""

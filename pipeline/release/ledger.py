@@ -1,0 +1,197 @@
+"""The ledger: releases and deployments on the deploy host, in SQLite.
+
+What is live is not stored: it is the last deployment that ended as `live` or
+`stopped` (`invoke down`).
+"""
+
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import UnavailableError
+from pipeline.ports import Colour
+from pipeline.release.release import Release
+
+__all__ = ["Deployment", "Ledger"]
+
+SCHEMA_VERSION = 1
+SCHEMA = """
+CREATE TABLE release (
+    id TEXT PRIMARY KEY, sha TEXT NOT NULL, image TEXT NOT NULL, compose_hash TEXT NOT NULL,
+    env_hash TEXT NOT NULL, migrations TEXT NOT NULL
+) STRICT;
+CREATE TABLE deployment (
+    id INTEGER PRIMARY KEY, kind TEXT NOT NULL, release TEXT REFERENCES release, colour TEXT,
+    replicas INTEGER NOT NULL, strategy TEXT NOT NULL, started TEXT NOT NULL,
+    outcome TEXT NOT NULL, seconds REAL, live_seconds REAL,
+    phases TEXT NOT NULL, requests TEXT NOT NULL, error TEXT
+) STRICT;
+CREATE INDEX deployment_outcome ON deployment (outcome, id);
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deployment:
+    """One attempt to make a release live.
+
+    Attributes:
+        kind: `deploy`, `rollback` or `down`.
+        release: Release id; None for `down`.
+        colour: The slot it ran in.
+        outcome: `running`, `live`, `rolled-back`, `failed` or `stopped`.
+        seconds: From the start of the command to its end; None while running.
+        live_seconds: From the start of the command to the cutover; None where there was none.
+        phases: Seconds by phase, in order.
+        requests: What the prober sent and saw.
+        error: As PipelineError.as_dict(), None where all went well.
+        id: Given by the ledger.
+    """
+
+    kind: str
+    release: str | None
+    colour: Colour | None
+    replicas: int = 1
+    strategy: str = "blue-green"
+    started: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+    outcome: str = "running"
+    seconds: float | None = None
+    live_seconds: float | None = None
+    phases: Mapping[str, float] = field(default_factory=dict)
+    requests: Mapping[str, Any] = field(default_factory=dict)
+    error: Mapping[str, Any] | None = None
+    id: int | None = None
+
+
+_JSON = ("phases", "requests", "error")
+_COLUMNS = tuple(column.name for column in fields(Deployment))
+
+
+class Ledger:
+    """The durable history of one app on this host."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def record_release(self, release: Release) -> None:
+        """Keep a release's identity; once is enough."""
+        with self._open(create=True) as db:
+            db.execute(
+                "INSERT OR IGNORE INTO release VALUES"
+                " (:id, :sha, :image, :compose_hash, :env_hash, :migrations)",
+                release.as_dict(),
+            )
+
+    def record(self, deployment: Deployment) -> int:
+        """Add a deployment, or bring the one with this id up to date; return its id."""
+        row = {
+            name: json.dumps(value) if name in _JSON and value is not None else value
+            for name, value in asdict(deployment).items()
+        }
+        with self._open(create=True) as db:
+            cursor = db.execute(
+                f"INSERT OR REPLACE INTO deployment ({', '.join(_COLUMNS)})"  # noqa: S608 - names
+                f" VALUES ({', '.join(f':{name}' for name in _COLUMNS)})",
+                row,
+            )
+            return int(cursor.lastrowid or 0)
+
+    def live(self) -> tuple[Deployment, Release] | None:
+        """Return the live deployment with its release; None where nothing is live."""
+        return next(self._lives(), None)
+
+    def previous(self) -> tuple[Deployment, Release] | None:
+        """Return the last live deployment of another release than the live one."""
+        lives = self._lives(past_stops=True)
+        current = next(lives, None)
+        return next((live for live in lives if current and live[1].id != current[1].id), None)
+
+    def find(self, sha: str) -> tuple[Deployment, Release] | None:
+        """Return the last live deployment of a commit; None where it never was live."""
+        return next((live for live in self._lives(past_stops=True) if live[1].sha == sha), None)
+
+    def lives(self) -> list[tuple[Deployment, Release]]:
+        """Return every release that was live, each once, newest first."""
+        seen: dict[str, tuple[Deployment, Release]] = {}
+        for deployment, release in self._lives(past_stops=True):
+            seen.setdefault(release.id, (deployment, release))
+        return list(seen.values())
+
+    def history(self, *, limit: int = 20) -> list[dict[str, Any]]:
+        """Return deployments with their commit and digest, newest first."""
+        with self._open() as db:
+            rows = db.execute(
+                "SELECT deployment.*, sha, image FROM deployment"
+                " LEFT JOIN release ON release.id = release ORDER BY deployment.id DESC LIMIT ?",
+                (limit,),
+            ).fetchall()
+        return [
+            {
+                **asdict(_deployment(row)),
+                "sha": row["sha"],
+                "digest": (row["image"] or "").partition("@")[2] or None,
+            }
+            for row in rows
+        ]
+
+    def _lives(self, *, past_stops: bool = False) -> Iterator[tuple[Deployment, Release]]:
+        with self._open() as db:
+            rows = db.execute(
+                "SELECT deployment.*, sha, image, compose_hash, env_hash, migrations"
+                " FROM deployment LEFT JOIN release ON release.id = release"
+                " WHERE outcome IN ('live', 'stopped') ORDER BY deployment.id DESC"
+            )
+            for row in rows:
+                if row["outcome"] == "live":
+                    yield _deployment(row), _release(row)
+                elif not past_stops:
+                    return
+
+    @contextmanager
+    def _open(self, *, create: bool = False) -> Iterator[sqlite3.Connection]:
+        # Looking must not make anything: before the first deployment there is no ledger.
+        where = self._path if create or self._path.exists() else ":memory:"
+        try:
+            db = sqlite3.connect(where, timeout=5.0)
+            try:
+                db.row_factory = sqlite3.Row
+                if create:
+                    self._path.chmod(0o600)
+                _migrate(db, self._path)
+                with db:
+                    yield db
+            finally:
+                db.close()
+        except (sqlite3.Error, OSError) as exc:
+            raise UnavailableError(
+                f"The ledger {self._path} cannot be used: {exc}.",
+                hint="Look at free space and permissions of the state folder.",
+            ) from exc
+
+
+def _migrate(db: sqlite3.Connection, path: Path) -> None:
+    (version,) = db.execute("PRAGMA user_version").fetchone()
+    if version == 0:
+        with db:
+            db.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+    elif version != SCHEMA_VERSION:
+        raise UnavailableError(
+            f"The ledger {path} was written by another version (schema {version}).",
+            hint="Use the checkout that wrote it, or set another state_dir.",
+        )
+
+
+def _deployment(row: sqlite3.Row) -> Deployment:
+    values = {name: row[name] for name in _COLUMNS}
+    for name in _JSON:
+        if values[name] is not None:
+            values[name] = json.loads(values[name])
+    return Deployment(**values)
+
+
+def _release(row: sqlite3.Row) -> Release:
+    return Release(id=row["release"], **{name.name: row[name.name] for name in fields(Release)[1:]})

@@ -1,0 +1,111 @@
+"""The state folder: each release's files, and where everything else lives.
+
+<state>/ledger.db  lock  proxy/ (mounted)  run/ (mounted)
+<state>/releases/<id>/docker-compose.yml  env (0600)
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from pipeline.errors import UnavailableError, UsageError
+from pipeline.ports import Bundle
+from pipeline.release.release import Release
+
+__all__ = ["State"]
+
+
+class State:
+    """The state folder of one app on the deploy host; only its owner can enter it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.ledger = folder / "ledger.db"
+        self.lock = folder / "lock"
+        self.proxy_config = folder / "proxy"
+        self.proxy_run = folder / "run"
+
+    def create(self) -> None:
+        """Make the folder.
+
+        Raises:
+            UsageError: It cannot be made or written.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self.folder.chmod(0o700)
+        except OSError as exc:
+            raise UsageError(
+                f"The state folder {self.folder} cannot be used: {exc.strerror}.",
+                hint="Set state_dir in [tool.pipeline] or PIPELINE_STATE_DIR to a folder of yours.",
+            ) from exc
+
+    def save(self, release: Release, *, compose: str, env: str) -> None:
+        """Keep the release's files; a release that is already kept is left as it is.
+
+        Raises:
+            UnavailableError: The disk is full or read-only.
+        """
+        folder = self._release(release.id)
+        try:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            _write(folder / "docker-compose.yml", compose, mode=0o600)
+            _write(folder / "env", env, mode=0o600)
+        except OSError as exc:
+            raise UnavailableError(
+                f"The release could not be kept in {folder}: {exc.strerror}.",
+                hint="Look at free space and permissions there (`df -h`), then deploy again.",
+            ) from exc
+
+    def env(self, release_id: str) -> str:
+        """Return the release's env snapshot.
+
+        Raises:
+            UnavailableError: It is gone.
+        """
+        return self._read(release_id, "env")
+
+    def compose(self, release_id: str) -> str:
+        """Return the release's Compose file.
+
+        Raises:
+            UnavailableError: It is gone.
+        """
+        return self._read(release_id, "docker-compose.yml")
+
+    def bundle(self, release: Release, variables: Mapping[str, str]) -> Bundle:
+        """Return what Compose needs to run the release; `variables` are the host's own."""
+        folder = self._release(release.id)
+        return Bundle(
+            compose_file=folder / "docker-compose.yml",
+            variables={
+                **variables,
+                "PIPELINE_IMAGE": release.image,
+                "PIPELINE_ENV_FILE": str(folder / "env"),
+                "PIPELINE_PROXY_DIR": str(self.proxy_config),
+                "PIPELINE_PROXY_RUN": str(self.proxy_run),
+            },
+        )
+
+    def _release(self, release_id: str) -> Path:
+        return self.folder / "releases" / release_id
+
+    def _read(self, release_id: str, name: str) -> str:
+        try:
+            return (self._release(release_id) / name).read_text(encoding="utf-8")
+        except OSError as exc:
+            raise UnavailableError(
+                f"The {name} of release {release_id} is gone: {exc.strerror}.",
+                hint="`invoke history` lists what was released; deploy that commit again.",
+            ) from exc
+
+
+def _write(path: Path, text: str, *, mode: int) -> None:
+    fresh = path.with_name(path.name + ".new")
+    fresh.unlink(missing_ok=True)
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.replace(path)

@@ -1,0 +1,158 @@
+"""HAProxy over its runtime socket: health as it sees it, cutover, drain.
+
+The configuration in `proxy/` is static. A cutover rewrites one line of `live.map`
+(atomically, for the next start of the proxy) and sets the same line in the running
+proxy's memory. Source of the commands: HAProxy 2.6 management guide, chapter 9.3.
+"""
+
+import csv
+import io
+import os
+import shutil
+import socket
+from pathlib import Path
+from typing import cast, get_args
+
+from pipeline.errors import TrafficError
+from pipeline.ports import Colour, Server
+
+__all__ = ["HAProxy", "install"]
+
+CONFIG_DIR = Path(__file__).parent / "proxy"
+MAP_IN_CONTAINER = "/usr/local/etc/haproxy/live.map"
+NOBODY = "none"  # the backend that answers 503 while no release is live
+SOCKET_TIMEOUT = 2.0  # seconds; the runtime socket answers within milliseconds
+BACKEND_ROWS, SERVER_ROWS = "2", "4"  # the <type> argument of `show stat`
+
+
+class HAProxy:
+    """The proxy of one app, reached through two folders that its container mounts.
+
+    Args:
+        config: Folder with haproxy.cfg and live.map.
+        run: Folder with the runtime socket.
+    """
+
+    def __init__(self, *, config: Path, run: Path) -> None:
+        self._map = config / "live.map"
+        self._socket = run / "admin.sock"
+
+    def live(self) -> Colour | None:
+        """Return the colour that gets new requests; None where there is none yet.
+
+        A proxy that does not run is asked through its file: that is what it will do.
+
+        Raises:
+            TrafficError: The map has something in it that is no colour.
+        """
+        try:
+            lines = self._ask(f"show map {MAP_IN_CONTAINER}").splitlines()
+            word = lines[0].split()[-1] if lines else NOBODY
+        except TrafficError:
+            if not self._map.exists():
+                return None
+            word = self._map.read_text(encoding="utf-8").split()[-1]
+        return self._colour(word)
+
+    def servers(self, colour: Colour) -> tuple[Server, ...]:
+        """Return the colour's resolved servers.
+
+        Raises:
+            TrafficError: The proxy does not answer.
+        """
+        return tuple(
+            Server(
+                address=row["addr"],
+                # UP alone is not enough: a server that was just resolved counts as UP
+                # until its first check.
+                healthy=row["status"].startswith("UP") and row["check_status"] == "L7OK",
+                check=f"{row['check_status']}/{row['check_code']}".strip("/*") or row["status"],
+            )
+            for row in self._stat(colour, SERVER_ROWS)
+            if row["addr"] and not row["status"].startswith("MAINT")
+        )
+
+    def sessions(self, colour: Colour) -> int:
+        """Return how many requests of the colour are in flight or queued.
+
+        Raises:
+            TrafficError: The proxy does not answer.
+        """
+        return sum(
+            int(row["scur"] or 0) + int(row["qcur"] or 0)
+            for row in self._stat(colour, BACKEND_ROWS)
+        )
+
+    def switch(self, colour: Colour | None) -> Colour | None:
+        """Send new requests to `colour`, durably; return the colour it replaced.
+
+        The running proxy is switched first: where that fails, nothing has changed.
+
+        Raises:
+            TrafficError: The proxy does not answer or refused.
+        """
+        replaced = self.live()
+        word = colour or NOBODY
+        answer = self._ask(f"set map {MAP_IN_CONTAINER} live {word}")
+        if answer.strip():
+            raise TrafficError(f"The proxy refused to switch to {word}: {answer.strip()}")
+        _write_map(self._map, word)
+        return replaced
+
+    def _stat(self, colour: Colour, rows: str) -> list[dict[str, str]]:
+        text = self._ask(f"show stat {colour} {rows} -1").removeprefix("# ")
+        return list(csv.DictReader(io.StringIO(text)))
+
+    def _ask(self, command: str) -> str:
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+                connection.settimeout(SOCKET_TIMEOUT)
+                connection.connect(str(self._socket))
+                connection.sendall(f"{command}\n".encode())
+                chunks = []
+                while chunk := connection.recv(65536):
+                    chunks.append(chunk)
+        except OSError as exc:
+            raise TrafficError(
+                f"The proxy's runtime socket does not answer ({exc}).",
+                hint="`docker ps` shows whether the proxy runs; the next deploy starts it.",
+            ) from exc
+        return b"".join(chunks).decode()
+
+    @staticmethod
+    def _colour(word: str) -> Colour | None:
+        if word == NOBODY:
+            return None
+        if word in get_args(Colour):
+            return cast("Colour", word)
+        raise TrafficError(
+            f"live.map names {word!r}, which is no colour.",
+            hint="Put `live blue` or `live green` into it, then restart the proxy.",
+        )
+
+
+def install(*, config: Path, run: Path) -> str:
+    """Lay out the proxy's two folders; return the `uid:gid` that its container runs as.
+
+    The container gets the official image's user where we may give the folder away
+    (root), else our own, so that we and nobody else can reach the socket.
+    """
+    config.mkdir(parents=True, exist_ok=True)
+    run.mkdir(parents=True, exist_ok=True)
+    uid, gid = (99, 99) if os.geteuid() == 0 else (os.geteuid(), os.getegid())
+    os.chown(run, uid, gid)
+    run.chmod(0o750)
+    shutil.copyfile(CONFIG_DIR / "haproxy.cfg", config / "haproxy.cfg")
+    if not (config / "live.map").exists():
+        _write_map(config / "live.map", NOBODY)
+    return f"{uid}:{gid}"
+
+
+def _write_map(path: Path, word: str) -> None:
+    fresh = path.with_suffix(".new")
+    with fresh.open("w", encoding="utf-8") as file:
+        file.write(f"live {word}\n")
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.chmod(0o644)  # the proxy's user reads it
+    fresh.replace(path)

@@ -1,0 +1,89 @@
+"""The command line's edges: where errors become exit codes, and nothing else does that."""
+
+import functools
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Concatenate, NoReturn, ParamSpec
+
+from invoke.context import Context
+from invoke.exceptions import Exit, ParseError
+from invoke.program import Program as InvokeProgram
+
+from pipeline.errors import PipelineError, UsageError
+from pipeline.view import terminal
+
+__all__ = ["Program", "command", "interactive", "process_started"]
+
+
+class Program(InvokeProgram):
+    """Invoke, with this project's exit code for bad usage."""
+
+    def parse_core(self, argv: list[str] | None) -> None:
+        """Parse the options before the task's name."""
+        with _UsageIsTwo():
+            super().parse_core(argv)
+
+    def parse_tasks(self) -> None:
+        """Parse tasks and their flags."""
+        with _UsageIsTwo():
+            super().parse_tasks()
+
+
+class _UsageIsTwo:
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _kind: object, exc: BaseException | None, _trace: object) -> None:
+        if isinstance(exc, ParseError):
+            hint = "next:  `invoke --list` names the tasks, `invoke --help TASK` its flags."
+            raise Exit(f"error: {exc}\n{hint}", code=UsageError.exit_code) from exc
+
+
+P = ParamSpec("P")
+
+
+def command(
+    body: Callable[Concatenate[Context, P], None],
+) -> Callable[Concatenate[Context, P], None]:
+    """Make a task's body end as the contract says: message, next step, JSON, exit code."""
+
+    @functools.wraps(body)
+    def run(context: Context, /, *args: P.args, **kwargs: P.kwargs) -> None:
+        signal.signal(signal.SIGTERM, _cancel)
+        try:
+            body(context, *args, **kwargs)
+        except PipelineError as exc:
+            terminal.fail(exc)
+            if kwargs.get("json"):
+                terminal.data({"outcome": "failed", "error": exc.as_dict()})
+            raise Exit(code=exc.exit_code) from exc
+        except KeyboardInterrupt as exc:
+            sys.stderr.write("error: cancelled; what was begun has been undone\n")
+            raise Exit(code=PipelineError.exit_code) from exc
+
+    return run
+
+
+def _cancel(_signal: int, _frame: Any) -> NoReturn:  # noqa: ANN401 - the interpreter's frame
+    # Only the first: a second one must not interrupt the undoing.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+def interactive() -> bool:
+    """Tell whether somebody is there to answer."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def process_started() -> float:
+    """Return when this process started, on the scale of `time.monotonic()`.
+
+    What people wait for includes the start of Python. Source: proc(5), field 22 of stat.
+    """
+    fields = Path("/proc/self/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    since_boot = int(fields[19]) / os.sysconf("SC_CLK_TCK")
+    return time.monotonic() - (time.clock_gettime(time.CLOCK_BOOTTIME) - since_boot)
