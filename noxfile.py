@@ -23,7 +23,7 @@ nox.options.sessions = ["lint", "format", "types", "tests", "workflows"]
 PYTHON = "3.11"
 # How to reach the package index, the terminal and (e2e) the engine; nothing that changes a result.
 PASSED = re.compile(
-    r"(PATH|HOME|USER|TMPDIR|TERM|NO_COLOR|FORCE_COLOR|CI|XDG_\w+|UV_\w+|SSL_CERT_\w+"
+    r"(PATH|HOME|USER|TMPDIR|TERM|NO_COLOR|FORCE_COLOR|CI|XDG_\w+|PIP_\w+|UV_\w+|SSL_CERT_\w+"
     r"|REQUESTS_CA_BUNDLE|CURL_CA_BUNDLE|(?i:(https?|all|no)_proxy)|DOCKER_\w+|PIPELINE_E2E_\w+)"
 )
 FIXED = {"LC_ALL": "C.UTF-8", "PYTHONHASHSEED": "0", "PYTHONUTF8": "1", "TZ": "UTC"}
