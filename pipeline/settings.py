@@ -126,6 +126,14 @@ class Settings:
     probe_host: str = _setting(_HOST, "localhost", "Host header of our own probes")
     strategy: str = _setting(_STRATEGY, "blue-green", "how a release is made live")
     replicas: int = _setting(_number(int, 1, 8), 1, "containers of a release")
+    ca_bundle: Path = _setting(
+        _path,
+        Path("/etc/ssl/certs/ca-certificates.crt"),
+        "CA certificates that a build may trust, where the file exists; never in the image",
+    )
+    pip_config: Path = _setting(
+        _path, Path(), "pip.conf that a build uses (an index of one's own); never in the image"
+    )
     migrations: str = _setting(
         _pattern(r"[A-Za-z0-9_][A-Za-z0-9_./-]*", "a path inside the repository"),
         "app/migrations",

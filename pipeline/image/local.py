@@ -1,0 +1,68 @@
+"""What this host's engine has. The command, not the SDK: it answers in a tenth of the time."""
+
+import json
+
+from pipeline import shell
+from pipeline.errors import CommandError, EngineError
+from pipeline.image.ref import ImageRef, LocalImage
+
+__all__ = ["inspect", "tag"]
+
+ENGINE_TIMEOUT = 30.0  # seconds; it is on this machine
+
+REVISION = "org.opencontainers.image.revision"
+MIGRATIONS = "pipeline.migrations"
+
+
+def inspect(ref: ImageRef) -> LocalImage | None:
+    """Return the image that the engine has under `ref`; None where it has none.
+
+    Raises:
+        EngineError: No engine answers.
+    """
+    result = _docker(["image", "inspect", str(ref)])
+    if result.code != 0:
+        _must_answer()  # "no such image" and "no engine" share an exit code
+        return None
+    (found,) = json.loads(result.stdout)
+    labels = (found.get("Config") or {}).get("Labels") or {}
+    pairs = [reference.split("@") for reference in found.get("RepoDigests") or []]
+    return LocalImage(
+        id=found["Id"],
+        name=ref.name,
+        digests=(ref.digest,)
+        if ref.digest
+        else tuple(digest for name, digest in pairs if name == ref.name),
+        revision=labels.get(REVISION, ""),
+        migrations=labels.get(MIGRATIONS, ""),
+        platform="/".join(filter(None, (found["Os"], found["Architecture"], found.get("Variant")))),
+        size=found["Size"],
+    )
+
+
+def tag(image: LocalImage, name: str) -> None:
+    """Give the image one more tag in its own repository, or move that tag to it.
+
+    Raises:
+        EngineError: The engine refused.
+    """
+    result = _docker(["image", "tag", image.id, str(ImageRef(name=image.name, tag=name))])
+    if result.code != 0:
+        raise EngineError(f"The engine could not tag {image.id}.", details=result.tail)
+
+
+def _docker(args: list[str]) -> shell.Result:
+    try:
+        return shell.run(["docker", *args], timeout=ENGINE_TIMEOUT, check=False)
+    except CommandError as exc:
+        raise EngineError(exc.message, hint="`invoke host` sees to it.") from exc
+
+
+def _must_answer() -> None:
+    result = _docker(["version", "--format", "{{.Server.Version}}"])
+    if result.code != 0:
+        raise EngineError(
+            "No Docker Engine answers.",
+            hint="`invoke host` finds out why, and installs or starts one.",
+            details=result.tail,
+        )
