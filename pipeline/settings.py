@@ -113,6 +113,9 @@ class Settings:
         "panager/panager",
         "repository in the registry",
     )
+    local_registry_port: int = _setting(
+        _number(int, 1, 65535), 5000, "loopback port of the registry that `invoke up` starts"
+    )
     registry_user: str = _setting(_pattern(r"\S*", "a user name"), "", "user for `invoke login`")
     registry_password: Secret = _setting(Secret, Secret(""), "password for `invoke login`")
     platforms: str = _setting(

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from pipeline import shell
 from pipeline.errors import CommandError, UsageError
 
-__all__ = ["Commit", "describe", "export", "refuse_dirty", "resolve_commit"]
+__all__ = ["Commit", "describe", "export", "file_of", "refuse_dirty", "resolve_commit"]
 
 GIT_TIMEOUT = 30.0  # seconds; all of it is local
 SHOWN_FILES = 5
@@ -130,6 +130,16 @@ def export(sha: str, folder: Path, *, root: Path) -> Path:
     shell.run(["tar", "-xpf", str(archive), "-C", str(context)], timeout=GIT_TIMEOUT)
     archive.unlink()
     return context
+
+
+def file_of(sha: str, path: str, *, root: Path) -> str | None:
+    """Return a file's text as the commit has it; None where the checkout lacks either.
+
+    Raises:
+        UsageError: The checkout cannot be read.
+    """
+    blob = _git(["rev-parse", "--verify", "--quiet", f"{sha}:{path}"], root)
+    return _must(["cat-file", "blob", blob.stdout.strip()], root) if blob.code == 0 else None
 
 
 def _git(args: list[str], root: Path) -> shell.Result:

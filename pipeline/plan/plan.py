@@ -6,8 +6,8 @@ something fails; what comes after it (removing the old) is only ever finished fo
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import asdict, dataclass, field
+from typing import Any, Protocol
 
 from pipeline.errors import PipelineError, UndoFailedError
 
@@ -36,6 +36,10 @@ class Plan:
     """The steps that make one release live."""
 
     steps: Sequence[Step]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the plan as `deploy --dry-run --json` prints it."""
+        return {"steps": [asdict(step) for step in self.steps]}
 
 
 class Actions(Protocol):

@@ -99,6 +99,11 @@ class HAProxy:
         _write_map(self._map, word)
         return replaced
 
+    def forget(self) -> None:
+        """Name no colour as live in the file; for when the proxy itself is gone."""
+        if self._map.exists():
+            _write_map(self._map, NOBODY)
+
     def _stat(self, colour: Colour, rows: str) -> list[dict[str, str]]:
         text = self._ask(f"show stat {colour} {rows} -1").removeprefix("# ")
         return list(csv.DictReader(io.StringIO(text)))

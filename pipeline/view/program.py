@@ -16,7 +16,7 @@ from invoke.program import Program as InvokeProgram
 from pipeline.errors import PipelineError, UsageError
 from pipeline.view import terminal
 
-__all__ = ["Program", "command", "interactive", "process_started"]
+__all__ = ["Program", "command", "confirm", "interactive", "process_started"]
 
 
 class Program(InvokeProgram):
@@ -77,6 +77,13 @@ def _cancel(_signal: int, _frame: Any) -> NoReturn:  # noqa: ANN401 - the interp
 def interactive() -> bool:
     """Tell whether somebody is there to answer."""
     return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def confirm(question: str) -> bool:
+    """Ask, and tell whether the answer was yes."""
+    sys.stderr.write(f"{question} [y/N] ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in {"y", "yes"}
 
 
 def process_started() -> float:

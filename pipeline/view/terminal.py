@@ -3,11 +3,31 @@
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import PipelineError
 
-__all__ = ["data", "deployments", "fail", "phases", "progress", "result", "status"]
+if TYPE_CHECKING:
+    from pipeline.host.doctor import Check
+    from pipeline.image.ref import Built
+    from pipeline.outcome import Outcome
+    from pipeline.plan.plan import Plan
+    from pipeline.settings import Settings
+
+__all__ = [
+    "built",
+    "checks",
+    "data",
+    "deployments",
+    "fail",
+    "outcome",
+    "phases",
+    "plan",
+    "progress",
+    "result",
+    "settings",
+    "status",
+]
 
 
 def progress(line: str) -> None:
@@ -22,8 +42,8 @@ def result(line: str) -> None:
     sys.stdout.flush()
 
 
-def data(value: Mapping[str, Any]) -> None:
-    """Print the `--json` object: one line, the last one."""
+def data(value: Any) -> None:  # noqa: ANN401 - whatever JSON can say
+    """Print the `--json` value: one line, the last one."""
     result(json.dumps(value, default=str))
 
 
@@ -40,6 +60,53 @@ def phases(seconds: Mapping[str, float]) -> None:
     """Show the time that each phase took."""
     for name, value in seconds.items():
         result(f"  {name:<10} {value:8.2f} s")
+
+
+def outcome(value: "Outcome") -> None:
+    """Show how a deployment ended."""
+    phases(value.deployment.phases)
+    if value.error:
+        fail(value.error)
+    requests = value.deployment.requests
+    if requests.get("sent"):
+        result(
+            f"requests meanwhile: {requests['sent']} sent, {requests['failed']} failed,"
+            f" p99 {requests['p99_ms']} ms"
+        )
+    result(
+        f"{value.deployment.outcome}: {value.release.sha} (release {value.release.id})"
+        f" after {value.deployment.seconds} s"
+    )
+
+
+def built(value: "Built") -> None:
+    """Show an image."""
+    result(f"image of {value.sha}: {value.size / 1e6:.0f} MB, {value.seconds:.1f} s")
+    result(f"  tags: {', '.join(value.tags)}")
+    if value.digest:
+        result(f"  digest: {value.digest}")
+
+
+def plan(value: "Plan") -> None:
+    """Show what would be done."""
+    for number, step in enumerate(value.steps, 1):
+        result(f"{number:>3}  {step.kind:<9} {step.about}")
+    if not value.steps:
+        result("nothing to do: it is live already")
+
+
+def settings(value: "Settings") -> None:
+    """Show every setting with where it comes from; secrets redact themselves."""
+    for name, source in value.sources.items():
+        result(f"  {name:<20} {getattr(value, name)!s:<40} {source}")
+
+
+def checks(found: "Sequence[Check]") -> None:
+    """Show what `doctor` found, each with what mends it."""
+    for check in found:
+        result(f"{check.status:<5} {check.name}: {check.message}")
+        if check.remedy and check.status != "ok":
+            result(f"      next: {check.remedy}")
 
 
 def status(value: Mapping[str, Any]) -> None:

@@ -1,0 +1,143 @@
+"""What the tasks call: commit -> image -> release, each a few lines over the wings."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.deploy import Delivery
+from pipeline.errors import PipelineError, ReleaseFailedError
+from pipeline.image import build as building
+from pipeline.image import commit as commits
+from pipeline.image import registry
+from pipeline.image.ref import Built
+from pipeline.outcome import Outcome, Report
+from pipeline.release import lock
+from pipeline.settings import Settings
+
+__all__ = ["Shipping"]
+
+COMPOSE_FILE = "docker-compose.yml"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shipping:
+    """The delivery of one app from this checkout.
+
+    Attributes:
+        started: When the command started, as `time.monotonic()` counts.
+    """
+
+    settings: Settings
+    report: Report
+    started: float
+
+    def build(self, sha: str | None, *, no_cache: bool = False) -> Built:
+        """Build the image of a commit; HEAD only where the working tree has nothing else.
+
+        Raises:
+            UsageError: Unknown or malformed commit, dirty tree.
+            EngineError: The build failed.
+        """
+        if sha is None:
+            commits.refuse_dirty(self.settings.root)
+        commit = self._describe(sha)
+        return building.build(self.settings, commit, no_cache=no_cache, report=self.report)
+
+    def push(self, sha: str | None) -> Built:
+        """Push the image of a commit under all its tags.
+
+        Raises:
+            UsageError: Unknown or malformed commit.
+            RegistryError: Unreachable, refused, or it reports another digest.
+        """
+        return registry.push(self.settings, self._describe(sha), report=self.report)
+
+    def deploy(self, sha: str | None, *, dry_run: bool = False) -> Outcome:
+        """Make the image of a commit live.
+
+        Raises:
+            PipelineError: It was not even started; nothing was changed.
+        """
+        full = commits.resolve_commit(sha, root=self.settings.root, must_exist=False)
+        return self._delivery().deploy(
+            sha=full,
+            pull=lambda commit: registry.ensure_local(self.settings, commit, report=self.report),
+            compose=self._compose_file(full),
+            dry_run=dry_run,
+        )
+
+    def rollback(self, to: str | None) -> Outcome:
+        """Make the previous release, or the named one, live again.
+
+        Raises:
+            PipelineError: It was not even started; nothing was changed.
+        """
+        return self._delivery().rollback(
+            to=to,
+            pull=lambda commit, reference: registry.ensure_local(
+                self.settings, commit, report=self.report, reference=reference
+            ),
+        )
+
+    def status(self) -> dict[str, Any]:
+        """Return what is live, whether it answers, and who holds the lock."""
+        delivery = self._delivery()
+        live = delivery.ledger.live()
+        answer = delivery.probe(self.settings.url.removeprefix("http://")) if live else None
+        record = live and {
+            "release": live[1].id,
+            "sha": live[1].sha,
+            "digest": live[1].digest,
+            "colour": live[0].colour,
+            "replicas": live[0].replicas,
+            "since": live[0].started,
+        }
+        return {
+            "app": self.settings.app,
+            "url": self.settings.url,
+            "healthy": bool(live and answer and answer.names(live[1].sha)),
+            "answer": str(answer) if answer else None,
+            "lock": lock.holder(delivery.state.lock),
+            "live": record,
+            "standby": None,
+        }
+
+    def expect(self, sha: str) -> None:
+        """Make sure that the public port answers as that commit.
+
+        Raises:
+            ReleaseFailedError: It does not.
+        """
+        full = commits.resolve_commit(sha, root=self.settings.root, must_exist=False)
+        found = self.status()
+        if not (found["healthy"] and found["live"]["sha"] == full):
+            raise ReleaseFailedError(
+                f"{self.settings.url} does not serve commit {full}; it said {found['answer']}",
+                hint="`invoke history` shows how the deployment ended, `invoke logs` why.",
+            )
+
+    def history(self, *, limit: int) -> list[dict[str, Any]]:
+        """Return the deployments of this host, newest first."""
+        return self._delivery().ledger.history(limit=limit)
+
+    def logs(self, *, lines: int) -> str:
+        """Return the live colour's last log lines."""
+        delivery = self._delivery()
+        live = delivery.ledger.live()
+        if live is None or live[0].colour is None:
+            raise PipelineError("Nothing is live.", hint="`invoke deploy` makes a release live.")
+        return delivery.engine.logs(live[0].colour, lines=lines)
+
+    def _delivery(self) -> Delivery:
+        return Delivery.of(self.settings, report=self.report, started=self.started)
+
+    def _describe(self, sha: str | None) -> commits.Commit:
+        root = self.settings.root
+        full = commits.resolve_commit(sha, root=root)
+        return commits.describe(full, root=root, migrations=self.settings.migrations)
+
+    def _compose_file(self, sha: str) -> str:
+        text = commits.file_of(sha, COMPOSE_FILE, root=self.settings.root)
+        if text is None:
+            self.report(f"{COMPOSE_FILE}: this checkout lacks the commit, taking its own file")
+            text = (self.settings.root / COMPOSE_FILE).read_text(encoding="utf-8")
+        return text
