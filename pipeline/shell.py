@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from pipeline.errors import CommandError
 from pipeline.settings import SECRET_VARIABLES, Secret
@@ -76,15 +77,16 @@ def run(
     stdout: list[str] = []
     tail: deque[str] = deque(maxlen=TAIL_LINES)
 
-    def pump(stream: object, keep: list[str] | None) -> None:
-        for line in stream:  # type: ignore[attr-defined]
-            if keep is not None:
-                keep.append(line)
-            shown = _redact(line.rstrip("\n"), secrets)
-            if shown:
-                tail.append(shown)
-            if on_line is not None:
-                on_line(shown)
+    def pump(stream: IO[str], keep: list[str] | None) -> None:
+        with stream:
+            for line in stream:
+                if keep is not None:
+                    keep.append(line)
+                shown = _redact(line.rstrip("\n"), secrets)
+                if shown:
+                    tail.append(shown)
+                if on_line is not None:
+                    on_line(shown)
 
     pumps = [
         threading.Thread(target=pump, args=(child.stdout, stdout), daemon=True),
@@ -175,8 +177,8 @@ def _environment(extra: Mapping[str, str] | None) -> dict[str, str]:
 def _feed(child: subprocess.Popen[str], stdin: str | Secret) -> None:
     assert child.stdin is not None  # noqa: S101 - narrowed for the type checker
     try:
-        child.stdin.write(stdin.reveal() if isinstance(stdin, Secret) else stdin)
-        child.stdin.close()
+        with child.stdin:
+            child.stdin.write(stdin.reveal() if isinstance(stdin, Secret) else stdin)
     except BrokenPipeError:
         pass  # it ended without reading; its exit code tells
 
