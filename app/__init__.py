@@ -1,0 +1,1 @@
+"""panager: the small task manager that the pipeline delivers; knows nothing of it."""
