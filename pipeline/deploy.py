@@ -16,7 +16,7 @@ from pipeline.outcome import Outcome, Report
 from pipeline.plan.plan import Plan
 from pipeline.plan.steps import Deadlines, Steps
 from pipeline.plan.strategies import Observed, blue_green
-from pipeline.ports import Bundle, Clock, Engine, Probe, Server, Traffic
+from pipeline.ports import Bundle, Clock, Colour, Engine, Probe, Server, Traffic
 from pipeline.release import env, lock
 from pipeline.release.ledger import Deployment, Ledger
 from pipeline.release.release import Release, release
@@ -53,6 +53,7 @@ class Delivery:
 
     Attributes:
         started: When the command started, on the clock's monotonic scale.
+        prober: Makes what sends requests all through a deployment; None: nothing does.
     """
 
     settings: Settings
@@ -64,18 +65,21 @@ class Delivery:
     started: float
     probe: Probe
     clock: Clock = field(default_factory=SystemClock)
+    prober: Callable[[], Prober] | None = None
 
     @classmethod
     def of(cls, settings: Settings, *, report: Report, started: float) -> "Delivery":
         """Wire the real engine, proxy and ledger."""
         state = State(settings.state_dir)
+        probe = HealthProbe(path=settings.health_path, host=settings.probe_host)
         return cls(
             settings=settings,
             state=state,
             ledger=Ledger(state.ledger),
             engine=ComposeEngine(settings.app),
             traffic=HAProxy(config=state.proxy_config, run=state.proxy_run),
-            probe=HealthProbe(path=settings.health_path, host=settings.probe_host),
+            probe=probe,
+            prober=lambda: Prober(probe=probe, address=settings.address),
             report=report,
             started=started,
         )
@@ -199,15 +203,10 @@ class Delivery:
             clock=self.clock,
             report=self.report,
             started=self.started,
-            prober=self._prober() if observed.live_healthy else None,
+            prober=self.prober() if self.prober and observed.live_healthy else None,
             phases=phases,
         )
         return attempt.execute(plan, self._steps(target, values, attempt))
-
-    def _prober(self) -> Prober | None:
-        if not isinstance(self.probe, HealthProbe):
-            return None
-        return Prober(probe=self.probe, address=self._address)
 
     def _steps(self, target: Release, values: Mapping[str, str], attempt: Attempt) -> Steps:
         return Steps(
@@ -223,7 +222,7 @@ class Delivery:
                 drain=self.settings.drain_timeout,
                 stop=self.settings.stop_timeout,
             ),
-            address=self._address,
+            address=self.settings.address,
             record=attempt.live,
             secrets=env.secrets(values),
         )
@@ -237,9 +236,9 @@ class Delivery:
             live_migrations=record[1].migrations if record else "",
         )
 
-    def _servers(self, colour: str) -> tuple[Server, ...]:
+    def _servers(self, colour: Colour) -> tuple[Server, ...]:
         try:
-            return self.traffic.servers(colour)  # type: ignore[arg-type]
+            return self.traffic.servers(colour)
         except PipelineError:
             return ()  # the proxy does not run: nothing is healthy behind it
 
@@ -249,7 +248,7 @@ class Delivery:
         if record is None or record[1].id != target.id or not observed.live_healthy:
             return None
         same = record[0].replicas == self.settings.replicas and record[0].colour == observed.live
-        return record[0] if same and self.probe(self._address).names(target.sha) else None
+        return record[0] if same and self.probe(self.settings.address).names(target.sha) else None
 
     def _bundle(self, target: Release) -> Bundle:
         user = install(config=self.state.proxy_config, run=self.state.proxy_run)
@@ -261,7 +260,3 @@ class Delivery:
                 "PIPELINE_PROXY_USER": user,
             },
         )
-
-    @property
-    def _address(self) -> str:
-        return self.settings.url.removeprefix("http://")

@@ -172,10 +172,16 @@ class Settings:
         return f"{self.registry}/{self.repository}"
 
     @property
+    def address(self) -> str:
+        """`host:port` where the service answers, as seen from this machine."""
+        everywhere = {"0.0.0.0", "::"}  # noqa: S104 - compared with, not bound to
+        host = "127.0.0.1" if self.bind_address in everywhere else self.bind_address
+        return f"{host}:{self.port}"
+
+    @property
     def url(self) -> str:
         """Where the service answers, as seen from this machine."""
-        host = "127.0.0.1" if self.bind_address in {"0.0.0.0", "::"} else self.bind_address  # noqa: S104
-        return f"http://{host}:{self.port}"
+        return f"http://{self.address}"
 
 
 def _options() -> list[Field[Any]]:

@@ -82,7 +82,7 @@ class Shipping:
         """Return what is live, whether it answers, and who holds the lock."""
         delivery = self._delivery()
         live = delivery.ledger.live()
-        answer = delivery.probe(self.settings.url.removeprefix("http://")) if live else None
+        answer = delivery.probe(self.settings.address) if live else None
         record = live and {
             "release": live[1].id,
             "sha": live[1].sha,
