@@ -35,8 +35,8 @@ class ImageRef:
         if bool(self.tag) == bool(self.digest) or not re.fullmatch(_REFERENCE, str(self)):
             raise UsageError(
                 f"{str(self)!r} is not an image reference.",
-                hint="It reads registry/repository:tag or registry/repository@sha256:<64 hex digits>, "
-                "and the settings registry and repository make its name.",
+                hint="It reads registry/repository:tag or registry/repository@sha256:<64 hex>; "
+                "the settings registry and repository make its name.",
             )
 
     @classmethod

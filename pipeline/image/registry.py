@@ -145,7 +145,7 @@ def _push_tag(settings: Settings, image: LocalImage, name: str, report: Report) 
     if there is not None and name == image.revision:
         raise RegistryError(
             f"{ref} is in the registry already, with other content; a commit's tag never moves.",
-            hint=f"`invoke deploy --sha {name}` takes the registry's; other content needs a commit.",
+            hint=f"`invoke deploy --sha {name}` takes the registry's; new content needs a commit.",
         )
     local.tag(image, name)
     report(f"Pushing {ref}")

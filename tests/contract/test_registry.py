@@ -1,0 +1,333 @@
+"""The registry wing against a real engine and a real registry that wants a login."""
+
+import http.server
+import io
+import json
+import socket
+import tarfile
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import docker
+import pytest
+
+from pipeline.errors import EngineError, RegistryError, UsageError
+from pipeline.image import registry as images
+from pipeline.image.commit import Commit
+from pipeline.image.ref import Built, ImageRef
+from pipeline.settings import Secret, Settings
+
+pytestmark = pytest.mark.usefixtures("docker_config")
+
+
+def commit_of(sha: str, version: str = "") -> Commit:
+    return Commit(
+        sha=sha, committed_at="2026-01-02T03:04:05+00:00", version=version, migrations="", source=""
+    )
+
+
+@pytest.fixture
+def sha() -> str:
+    return (uuid.uuid4().hex + uuid.uuid4().hex)[:40]
+
+
+def make(engine: docker.DockerClient, name: str, sha: str, *, revision: str | None = None) -> str:
+    """Give the engine a one-file image `name:sha` with new content; return its id."""
+    content = uuid.uuid4().bytes
+    data = io.BytesIO()
+    with tarfile.open(fileobj=data, mode="w") as archive:
+        member = tarfile.TarInfo("file")
+        member.size = len(content)
+        archive.addfile(member, io.BytesIO(content))
+    label = f"LABEL org.opencontainers.image.revision={sha if revision is None else revision}"
+    engine.api.import_image_from_data(
+        data.getvalue(), repository=name, tag=sha, changes=[label, "LABEL pipeline.migrations=m1"]
+    )
+    return engine.images.get(f"{name}:{sha}").id
+
+
+@pytest.fixture
+def logged_in(settings: Settings) -> Settings:
+    images.login(settings, lambda line: None)
+    return settings
+
+
+@pytest.fixture
+def published(
+    engine: docker.DockerClient, logged_in: Settings, sha: str, forget: Callable[[str], None]
+) -> Built:
+    """An image that the registry has and this host has not."""
+    make(engine, logged_in.image, sha)
+    pushed = images.push(logged_in, commit_of(sha), lambda line: None)
+    forget(logged_in.image)
+    return pushed
+
+
+@pytest.fixture
+def nowhere(settings: Settings) -> Settings:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return replace(settings, registry=f"127.0.0.1:{probe.getsockname()[1]}")
+
+
+class TestLogin:
+    def test_a_right_password_is_kept_and_never_shown(
+        self, settings: Settings, docker_config: Path, lines: list[str]
+    ) -> None:
+        images.login(settings, lines.append)
+
+        assert lines == [f"Logged in to {settings.registry} as ci."]
+        assert settings.registry in json.loads((docker_config / "config.json").read_text())["auths"]
+
+    def test_a_wrong_password_is_refused(self, settings: Settings, docker_config: Path) -> None:
+        wrong = replace(settings, registry_password=Secret("wr0ng-password"))
+
+        with pytest.raises(RegistryError) as refused:
+            images.login(wrong, lambda line: None)
+
+        assert refused.value.exit_code == 1
+        assert f"{settings.registry} refused a login as ci" in refused.value.message
+        assert "PIPELINE_REGISTRY_PASSWORD" in refused.value.hint
+        assert "wr0ng-password" not in str(refused.value.as_dict())
+        assert not (docker_config / "config.json").exists()
+
+    def test_nobody_there(self, nowhere: Settings) -> None:
+        with pytest.raises(RegistryError, match="connection refused") as refused:
+            images.login(nowhere, lambda line: None)
+
+        assert nowhere.registry in refused.value.message
+        assert nowhere.registry_password.reveal() not in str(refused.value.as_dict())
+
+
+class TestPush:
+    def test_every_tag_names_the_digest_that_is_returned(
+        self, engine: docker.DockerClient, logged_in: Settings, sha: str
+    ) -> None:
+        make(engine, logged_in.image, sha)
+
+        pushed = images.push(logged_in, commit_of(sha, "1.4.2"), lambda line: None)
+
+        assert pushed.tags == (sha, "latest", "1.4.2", "1.4", "1")
+        assert pushed.digest.startswith("sha256:")
+        assert pushed.size > 0
+        for tag in pushed.tags:
+            found = images.remote_digest(ImageRef(name=logged_in.image, tag=tag))
+            assert found == pushed.digest
+
+    def test_a_second_push_does_no_work(
+        self, engine: docker.DockerClient, logged_in: Settings, sha: str, lines: list[str]
+    ) -> None:
+        make(engine, logged_in.image, sha)
+        first = images.push(logged_in, commit_of(sha), lambda line: None)
+
+        second = images.push(logged_in, commit_of(sha), lines.append)
+
+        assert second.digest == first.digest
+        assert lines == [
+            f"{logged_in.image}:{tag} is in the registry already." for tag in (sha, "latest")
+        ]
+
+    def test_latest_moves_and_a_commits_tag_does_not(
+        self,
+        engine: docker.DockerClient,
+        logged_in: Settings,
+        sha: str,
+        forget: Callable[[str], None],
+    ) -> None:
+        make(engine, logged_in.image, sha)
+        first = images.push(logged_in, commit_of(sha), lambda line: None)
+        newer = sha[::-1]
+        make(engine, logged_in.image, newer)
+        second = images.push(logged_in, commit_of(newer), lambda line: None)
+
+        latest = images.remote_digest(ImageRef(name=logged_in.image, tag="latest"))
+        assert latest == second.digest != first.digest
+
+        forget(f"{logged_in.image}:{sha}")
+        make(engine, logged_in.image, sha)
+        with pytest.raises(RegistryError, match="never moves") as refused:
+            images.push(logged_in, commit_of(sha), lambda line: None)
+
+        assert f"invoke deploy --sha {sha}" in refused.value.hint
+        assert images.remote_digest(ImageRef(name=logged_in.image, tag=sha)) == first.digest
+        assert images.remote_digest(ImageRef(name=logged_in.image, tag="latest")) == latest
+
+    def test_without_a_login_the_next_step_is_named(
+        self, engine: docker.DockerClient, settings: Settings, sha: str
+    ) -> None:
+        make(engine, settings.image, sha)
+
+        with pytest.raises(RegistryError, match="refused") as refused:
+            images.push(settings, commit_of(sha), lambda line: None)
+
+        assert "invoke login" in refused.value.hint
+
+    def test_nothing_built(self, logged_in: Settings, sha: str) -> None:
+        with pytest.raises(EngineError) as missing:
+            images.push(logged_in, commit_of(sha), lambda line: None)
+
+        assert f"invoke build --sha {sha}" in missing.value.hint
+
+    def test_nobody_there(
+        self,
+        forget: Callable[[str], None],
+        engine: docker.DockerClient,
+        nowhere: Settings,
+        sha: str,
+    ) -> None:
+        make(engine, nowhere.image, sha)
+        try:
+            with pytest.raises(RegistryError, match="connection refused"):
+                images.push(nowhere, commit_of(sha), lambda line: None)
+        finally:
+            forget(nowhere.image)
+
+
+class TestEnsureLocal:
+    def test_pulls_by_digest_what_this_host_lacks(
+        self,
+        engine: docker.DockerClient,
+        logged_in: Settings,
+        published: Built,
+        lines: list[str],
+    ) -> None:
+        image = images.ensure_local(logged_in, published.sha, lines.append)
+
+        assert image.reference == f"{logged_in.image}@{published.digest}"
+        assert (image.revision, image.migrations) == (published.sha, "m1")
+        assert lines == [f"Pulling {image.reference}"]
+        assert engine.images.get(f"{logged_in.image}:{published.sha}").id == image.id
+
+    def test_asks_no_registry_for_what_is_here(
+        self,
+        logged_in: Settings,
+        published: Built,
+        lines: list[str],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        first = images.ensure_local(logged_in, published.sha, lambda line: None)
+        monkeypatch.delattr(images, "remote_digest")
+
+        assert images.ensure_local(logged_in, published.sha, lines.append) == first
+        by_digest = images.ensure_local(
+            logged_in, published.sha, lines.append, reference=first.reference
+        )
+        assert (by_digest.id, by_digest.reference) == (first.id, first.reference)
+        assert lines == []
+
+    def test_an_earlier_release_is_pulled_by_its_digest(
+        self, logged_in: Settings, published: Built, lines: list[str]
+    ) -> None:
+        reference = f"{logged_in.image}@{published.digest}"
+
+        image = images.ensure_local(logged_in, published.sha, lines.append, reference=reference)
+
+        assert (image.reference, lines) == (reference, [f"Pulling {reference}"])
+
+    def test_a_built_image_that_was_never_pushed_is_not_taken(
+        self, engine: docker.DockerClient, logged_in: Settings, sha: str
+    ) -> None:
+        make(engine, logged_in.image, sha)
+
+        with pytest.raises(RegistryError, match="has no"):
+            images.ensure_local(logged_in, sha, lambda line: None)
+
+    def test_an_image_of_another_commit_is_refused(
+        self,
+        forget: Callable[[str], None],
+        engine: docker.DockerClient,
+        logged_in: Settings,
+        sha: str,
+    ) -> None:
+        other = sha[::-1]
+        make(engine, logged_in.image, sha, revision=other)
+        engine.images.push(logged_in.image, tag=sha)
+        forget(logged_in.image)
+
+        with pytest.raises(RegistryError, match="not an image of commit") as refused:
+            images.ensure_local(logged_in, sha, lambda line: None)
+
+        assert other[:12] in refused.value.message
+
+    def test_an_unknown_commit_names_the_reference_and_the_next_step(
+        self, logged_in: Settings, sha: str
+    ) -> None:
+        with pytest.raises(RegistryError) as unknown:
+            images.ensure_local(logged_in, sha, lambda line: None)
+
+        assert unknown.value.exit_code == 1
+        assert f"{logged_in.image}:{sha}" in unknown.value.message
+        assert f"invoke push --sha {sha}" in unknown.value.hint
+
+    def test_an_unknown_digest(self, logged_in: Settings, sha: str) -> None:
+        with pytest.raises(RegistryError):
+            images.ensure_local(
+                logged_in,
+                sha,
+                lambda line: None,
+                reference=f"{logged_in.image}@sha256:{'0' * 64}",
+            )
+
+    def test_without_a_login(self, settings: Settings, sha: str) -> None:
+        with pytest.raises(RegistryError, match="refused") as refused:
+            images.ensure_local(settings, sha, lambda line: None)
+
+        assert "invoke login" in refused.value.hint
+
+    def test_nobody_there_is_known_at_once(self, nowhere: Settings, sha: str) -> None:
+        started = time.monotonic()
+
+        with pytest.raises(RegistryError, match="connection refused") as refused:
+            images.ensure_local(nowhere, sha, lambda line: None)
+
+        assert nowhere.registry in refused.value.message
+        assert time.monotonic() - started < 10
+
+    def test_hostile_reference(self, logged_in: Settings, sha: str) -> None:
+        with pytest.raises(UsageError):
+            images.ensure_local(logged_in, sha, lambda line: None, reference="--help")
+
+
+class Busy(http.server.BaseHTTPRequestHandler):
+    """A registry that answers the manifest with 503, and keeps count."""
+
+    asked = 0
+
+    def do_GET(self) -> None:
+        root = self.path == "/v2/"
+        type(self).asked += self.command == "HEAD"
+        self.send_response(200 if root else 503)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    do_HEAD = do_GET  # noqa: N815 - the name the server looks for
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def busy(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
+    monkeypatch.setattr(Busy, "asked", 0)
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Busy)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    yield replace(settings, registry=f"127.0.0.1:{server.server_port}")
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_a_busy_registry_is_asked_again_and_then_named(
+    busy: Settings, sha: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(images, "PAUSES", (0.0, 0.0))
+
+    with pytest.raises(RegistryError, match="busy or out of order"):
+        images.ensure_local(busy, sha, lambda line: None)
+
+    assert Busy.asked == 3
