@@ -1,0 +1,109 @@
+"""Who may know whom. The picture is in docs/architecture.md."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+TOP = ("up", "ship", "deploy", "attempt", "outcome")  # each may know those after it
+GROUND = {"errors", "settings", "shell", "ports"}
+WINGS = {  # wing -> wings that it may know, besides the ground
+    "view": set(),
+    "plan": {"release"},
+    "engine": set(),
+    "traffic": set(),
+    "data": set(),
+    "release": set(),
+    "image": set(),
+    "host": set(),
+}
+FOREIGN = {  # what only these may import
+    "subprocess": {"shell"},
+    "docker": {"engine", "image", "host"},
+    "sqlite3": {"release"},
+    "fcntl": {"release"},
+    "invoke": {"view"},
+}
+
+
+def part(path):
+    """Return the wing, or the top-level module, that a file of pipeline/ belongs to."""
+    return Path(path).relative_to(ROOT / "pipeline").with_suffix("").parts[0]
+
+
+def imports(path):
+    """Return the dotted names that a file imports; what only type checkers read does not count."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            node.body = []
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def files(package):
+    return sorted((ROOT / package).rglob("*.py"))
+
+
+def known(path):
+    """Return the other parts of pipeline/ that a file imports."""
+    names = [name.split(".") for name in imports(path)]
+    return {name[1] for name in names if name[0] == "pipeline"} - {part(path), "__init__"}
+
+
+def test_every_part_has_its_place():
+    parts = {part(path) for path in files("pipeline")} - {"__init__"}
+    assert parts <= {*TOP, *GROUND, *WINGS}
+
+
+@pytest.mark.parametrize("path", files("pipeline"), ids=str)
+def test_an_arrow_runs_downwards_only(path):
+    here = part(path)
+    if here in WINGS:
+        allowed = WINGS[here] | GROUND
+    elif here in GROUND:
+        allowed = GROUND
+    else:
+        allowed = {*TOP, *WINGS, *GROUND} - {"view"}
+        allowed -= set(TOP[: TOP.index(here)]) if here in TOP else set()
+    assert known(path) <= allowed
+
+
+@pytest.mark.parametrize("path", files("pipeline"), ids=str)
+def test_what_is_foreign_has_one_door(path):
+    for name in imports(path):
+        assert part(path) in FOREIGN.get(name.split(".")[0], {part(path)}), name
+
+
+@pytest.mark.parametrize(("package", "other"), [("app", "pipeline"), ("pipeline", "app")])
+def test_service_and_pipeline_do_not_know_each_other(package, other):
+    users = {
+        path for path in files(package) for name in imports(path) if name.split(".")[0] == other
+    }
+    assert not users
+
+
+@pytest.mark.parametrize("path", [*files("pipeline"), ROOT / "tasks.py"], ids=str)
+def test_the_environment_is_read_in_one_place(path):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    read = {ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    read &= {"os.environ", "os.getenv", "os.environb"}
+    assert not read or path.name in {"settings.py", "shell.py"}
+
+
+@pytest.mark.parametrize("path", [*files("pipeline"), ROOT / "tasks.py"], ids=str)
+def test_nothing_depends_on_running_in_ci(path):
+    strings = {
+        node.value
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+    ours = path.name == "github.py"  # a log's groups and summary, nothing that is done
+    assert ours or not {text for text in strings if text == "CI" or text.startswith("GITHUB_")}

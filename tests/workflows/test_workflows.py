@@ -1,0 +1,184 @@
+"""Workflows hold no logic: what they run can be typed in a shell."""
+
+import re
+import shlex
+from pathlib import Path
+
+import nox
+import pytest
+import yaml
+from invoke.collection import Collection
+from invoke.parser import Parser
+
+import noxfile
+import tasks
+from pipeline import settings
+
+ROOT = Path(__file__).resolve().parents[2]
+GITHUB = ROOT / ".github"
+BOOTSTRAP = 'bin/bootstrap >> "$GITHUB_PATH"'
+FILES = sorted([*GITHUB.glob("workflows/*.y*ml"), *GITHUB.glob("actions/*/action.y*ml")])
+DOCUMENTS = {
+    path.relative_to(GITHUB).as_posix(): yaml.safe_load(path.read_text()) for path in FILES
+}
+WORKFLOWS = {name: text for name, text in DOCUMENTS.items() if "jobs" in text}
+CI, DEPLOY = (DOCUMENTS[f"workflows/{name}.yml"] for name in ("ci", "deploy"))
+ON = True  # YAML 1.1 reads the key `on` as a truth value
+
+
+def steps():
+    for name, document in DOCUMENTS.items():
+        parts = document.get("jobs") or {"action": document["runs"]}
+        for job, body in parts.items():
+            for number, step in enumerate(body["steps"]):
+                yield pytest.param(step, id=f"{name}:{job}:{number}")
+
+
+def runs(job):
+    return [step["run"] for step in job["steps"] if "run" in step]
+
+
+def sessions():
+    return {
+        session.name or function
+        for function, session in nox.registry.get().items()
+        if session.func.__module__ == noxfile.__name__
+    }
+
+
+RUN_STEPS = [step for step in steps() if "run" in step.values[0]]
+JOBS = [
+    pytest.param(workflow, body, id=f"{name}:{job}")
+    for name, workflow in WORKFLOWS.items()
+    for job, body in workflow["jobs"].items()
+]
+USES_STEPS = [step for step in steps() if "uses" in step.values[0]]
+
+
+@pytest.mark.parametrize("step", RUN_STEPS)
+def test_a_step_is_one_call(step):
+    if step["run"] == BOOTSTRAP:
+        return
+    words = list(shlex.shlex(step["run"], posix=False, punctuation_chars=True))
+    assert words[0] in {"nox", "invoke"}
+    assert not {word for word in words if set(word) <= set("();<>|&\n")}
+    assert "\n" not in step["run"].strip()
+    assert "`" not in step["run"]
+    assert "$(" not in step["run"]
+
+
+@pytest.mark.parametrize("step", RUN_STEPS)
+def test_github_puts_nothing_into_a_script(step):
+    assert "${{" not in step["run"]
+    assert set(re.findall(r"\$\w+", step["run"])) <= {"$SHA", "$GITHUB_PATH"}
+
+
+@pytest.mark.parametrize("step", RUN_STEPS)
+def test_a_step_calls_what_exists(step):
+    program, *arguments = shlex.split(step["run"])
+    if program == "nox" and arguments:
+        assert arguments[0] == "-s"
+        assert arguments[1] in sessions()
+    if program == "invoke":
+        parser = Parser(contexts=Collection.from_module(tasks).to_contexts())
+        (call,) = parser.parse_argv(arguments)
+        assert call.name == arguments[0]
+
+
+def test_the_bootstrap_is_that_of_the_two_programs():
+    setup = DOCUMENTS["actions/setup/action.yml"]["runs"]["steps"]
+    assert [step["run"] for step in setup if "run" in step] == [BOOTSTRAP]
+    for program in ("nox", "invoke"):
+        assert "bin/bootstrap" in (ROOT / "bin" / program).read_text()
+
+
+def test_ci_runs_the_gates_that_a_laptop_runs():
+    commands = runs(CI["jobs"]["quality"])
+    assert [command.split()[2] for command in commands] == nox.options.sessions
+    assert "nox -s format -- --check" in commands
+
+
+def test_ci_runs_the_same_end_to_end_tests():
+    script = (ROOT / ".ci/run").read_text()
+    for command in runs(CI["jobs"]["e2e"]):
+        assert f"./bin/{command}" in script
+
+
+def test_deploy_ships_what_passed_the_gates():
+    order = ["test", "image", "deploy"]
+    assert [DEPLOY["jobs"][job].get("needs") for job in order] == [None, "test", "image"]
+    assert runs(DEPLOY["jobs"]["test"]) == ["nox"]
+    assert runs(DEPLOY["jobs"]["deploy"])[-1] == 'invoke status --expect "$SHA"'
+    assert DEPLOY["jobs"]["deploy"]["runs-on"] == ["self-hosted"]
+    assert DEPLOY["jobs"]["deploy"]["environment"] == "production"
+
+
+def test_when_they_run():
+    assert CI[ON]["push"]["branches"] == [
+        f"{kind}/**" for kind in ("feature", "fix", "refactor", "hotfix")
+    ]
+    assert CI[ON]["pull_request"]["branches"] == ["main"]
+    assert DEPLOY[ON]["push"]["branches"] == ["main"]
+    assert "sha" in DEPLOY[ON]["workflow_dispatch"]["inputs"]
+    assert "workflow_dispatch" in CI[ON]
+
+
+@pytest.mark.parametrize("step", USES_STEPS)
+def test_an_action_is_ours_or_pinned(step):
+    if step["uses"].startswith("./"):
+        assert (ROOT / step["uses"] / "action.yml").is_file()
+    else:
+        assert re.fullmatch(r"[\w.-]+/[\w./-]+@[0-9a-f]{40}", step["uses"])
+
+
+def test_a_pin_names_its_version_and_is_the_same_everywhere():
+    pins = {}
+    for path in FILES:
+        for name, pin in re.findall(r"uses: ([^./\s][^@\s]*)@(.*)", path.read_text()):
+            assert re.fullmatch(r"[0-9a-f]{40} # v\d+\.\d+\.\d+", pin), name
+            assert pins.setdefault(name, pin) == pin
+
+
+@pytest.mark.parametrize("step", [s for s in USES_STEPS if "checkout" in s.values[0]["uses"]])
+def test_a_checkout_leaves_no_token_behind(step):
+    assert step["with"]["persist-credentials"] is False
+
+
+@pytest.mark.parametrize(("workflow", "job"), JOBS)
+def test_a_job_has_a_deadline_and_the_least_rights(workflow, job):
+    assert workflow["permissions"] == {}
+    assert 0 < job["timeout-minutes"] <= 60
+    assert job["permissions"].items() <= {"contents": "read", "packages": "write"}.items() or (
+        job["permissions"] == {"contents": "read", "packages": "read"}
+    )
+    pushes = any(command.startswith("invoke push") for command in runs(job))
+    assert (job["permissions"].get("packages") == "write") == pushes
+
+
+@pytest.mark.parametrize(("workflow", "job"), JOBS)
+def test_what_publishes_or_deploys_is_never_cancelled(workflow, job):
+    changes = job["permissions"].get("packages") == "write" or "environment" in job
+    if changes:
+        assert workflow["concurrency"]["cancel-in-progress"] is False
+
+
+@pytest.mark.parametrize(("workflow", "job"), JOBS)
+def test_a_secret_reaches_only_the_step_that_needs_it(workflow, job):
+    beside_steps = {**workflow, "jobs": None}, {**job, "steps": None}
+    assert "secrets." not in repr(beside_steps)
+    readers = {
+        "ENV_FILE": "invoke deploy",
+        "CODECOV_TOKEN": "invoke coverage-upload",
+        "PIPELINE_REGISTRY_PASSWORD": "invoke login",
+    }
+    for step in job["steps"]:
+        for name, value in step.get("env", {}).items():
+            assert "secrets." not in value or step["run"].startswith(readers[name])
+        assert "secrets." not in repr({**step, "env": None})
+
+
+@pytest.mark.parametrize(("workflow", "job"), JOBS)
+def test_a_variable_that_is_set_is_a_setting(workflow, job):
+    known = {settings._variable(option) for option in settings._options()}
+    for env in [workflow, job, *job["steps"]]:
+        assert set(env.get("env", {})) <= known | {"SHA", "DOCKER_CONFIG"}
