@@ -65,8 +65,8 @@ class HAProxy:
                 address=row["addr"],
                 # UP alone is not enough: a server that was just resolved counts as UP
                 # until its first check.
-                healthy=row["status"].startswith("UP") and row["check_status"] == "L7OK",
-                check=f"{row['check_status']}/{row['check_code']}".strip("/*") or row["status"],
+                healthy=row["status"].startswith("UP") and _last_check(row) == "L7OK",
+                check=f"{_last_check(row)}/{row['check_code']}".strip("/") or row["status"],
             )
             for row in self._stat(colour, SERVER_ROWS)
             if row["addr"] and not row["status"].startswith("MAINT")
@@ -134,6 +134,11 @@ class HAProxy:
             f"live.map names {word!r}, which is no colour.",
             hint="Put `live blue` or `live green` into it, then restart the proxy.",
         )
+
+
+def _last_check(row: dict[str, str]) -> str:
+    # While the next check is under way, the last one's result stands behind a star.
+    return row["check_status"].removeprefix("* ")
 
 
 def install(*, config: Path, run: Path) -> str:
