@@ -1,0 +1,105 @@
+"""What every Traffic does: the fake of the unit tests, and a real HAProxy."""
+
+import pytest
+
+from pipeline.errors import TrafficError
+from pipeline.ports import Colour
+from tests.contract.labs import TIMEOUT, Lab, sha_of
+from tests.e2e.support.machine import eventually
+
+
+def start(lab: Lab, colour: Colour, mode: str, *, replicas: int = 1) -> None:
+    lab.engine.start(colour, lab.bundle(mode), replicas=replicas, timeout=TIMEOUT)
+
+
+def wait_healthy(lab: Lab, colour: Colour, *, replicas: int = 1) -> None:
+    eventually(
+        lambda: sum(each.healthy for each in lab.traffic.servers(colour)) == replicas,
+        within=10,
+        what=f"{replicas} healthy server(s) of {colour}",
+    )
+
+
+def test_nothing_is_live_before_the_first_switch(lab: Lab):
+    assert lab.traffic.live() is None
+    assert not any(each.healthy for each in lab.traffic.servers("blue"))
+    assert lab.traffic.sessions("blue") == 0
+    assert lab.public().status != 200
+
+
+def test_a_proxy_that_does_not_run_says_so(lab: Lab):
+    away = lab.away()
+    assert away.live() is None
+    with pytest.raises(TrafficError):
+        away.servers("blue")
+    with pytest.raises(TrafficError):
+        away.sessions("blue")
+    with pytest.raises(TrafficError):
+        away.switch("blue")
+
+
+def test_every_replica_becomes_a_healthy_server_at_its_own_address(lab: Lab):
+    start(lab, "green", "good", replicas=2)
+    wait_healthy(lab, "green", replicas=2)
+    assert {each.address for each in lab.traffic.servers("green")} == {
+        f"{each.address}:8000" for each in lab.engine.replicas("green")
+    }
+
+
+def test_alive_but_not_ready_is_not_healthy(lab: Lab):
+    start(lab, "blue", "unready")
+    eventually(
+        lambda: [each for each in lab.traffic.servers("blue") if each.check == "L7STS/503"],
+        within=10,
+        what="a check that got 503",
+    )
+    assert not any(each.healthy for each in lab.traffic.servers("blue"))
+
+
+def test_stopped_replicas_leave(lab: Lab):
+    start(lab, "blue", "good")
+    wait_healthy(lab, "blue")
+    lab.engine.stop("blue", timeout=2)
+    eventually(
+        lambda: not any(each.healthy for each in lab.traffic.servers("blue")),
+        within=15,
+        what="no healthy server",
+    )
+
+
+def test_requests_go_where_the_switch_says(lab: Lab):
+    start(lab, "blue", "good")
+    start(lab, "green", "better")
+    wait_healthy(lab, "blue")
+    wait_healthy(lab, "green")
+
+    assert lab.traffic.switch("blue") is None
+    assert lab.traffic.live() == "blue"
+    assert lab.public().names(sha_of("good"))
+
+    assert lab.traffic.switch("green") == "blue"
+    assert lab.traffic.live() == "green"
+    assert lab.public().names(sha_of("better"))
+
+    assert lab.traffic.switch(None) == "green"
+    assert lab.traffic.live() is None
+    assert lab.public().status != 200
+
+
+def test_a_restarted_proxy_sends_requests_to_the_same_colour(lab: Lab):
+    start(lab, "green", "good")
+    wait_healthy(lab, "green")
+    lab.traffic.switch("green")
+    lab.restart_proxy()
+    eventually(lambda: lab.public().names(sha_of("good")), within=15, what="the release")
+    assert lab.traffic.live() == "green"
+
+
+def test_requests_in_flight_are_counted_until_they_are_answered(lab: Lab):
+    start(lab, "blue", "good")
+    wait_healthy(lab, "blue")
+    lab.traffic.switch("blue")
+    with lab.request_in_flight("blue"):
+        eventually(lambda: lab.traffic.sessions("blue"), within=5, what="a request in flight")
+        assert lab.traffic.sessions("green") == 0
+    eventually(lambda: lab.traffic.sessions("blue") == 0, within=5, what="no request in flight")
