@@ -15,6 +15,8 @@ from pipeline.traffic.probe import Prober
 
 __all__ = ["Attempt"]
 
+NOBODY_ASKED = {"sent": 0, "failed": 0, "p99_ms": None}
+
 
 @dataclass(kw_only=True)
 class Attempt:
@@ -86,7 +88,7 @@ class Attempt:
             outcome=outcome,
             seconds=self.seconds(),
             phases=dict(self.phases),
-            requests=self.prober.result() if self.prober else {},
+            requests=self.prober.result() if self.prober else NOBODY_ASKED,
             error=error.as_dict() if error else None,
         )
         self._record()

@@ -164,5 +164,3 @@ def bundle(reference: str, folder: Path) -> Bundle:
         compose_file=folder / "docker-compose.yml",
         variables={"PIPELINE_IMAGE": reference, "PIPELINE_ENV_FILE": str(folder / "env")},
     )
-
-

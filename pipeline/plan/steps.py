@@ -6,7 +6,7 @@ from typing import cast
 
 from pipeline.errors import PipelineError, ReleaseFailedError
 from pipeline.plan.plan import Step
-from pipeline.ports import Bundle, Clock, Colour, Engine, Probe, Replica, Traffic
+from pipeline.ports import Bundle, Clock, Colour, Engine, Probe, Replica, Server, Traffic
 from pipeline.release.release import Release
 from pipeline.settings import Secret
 
@@ -102,7 +102,7 @@ class Steps:
                     colour, f"{ended[0].name} ended with exit code {ended[0].exit_code}."
                 )
             servers = self.traffic.servers(colour)
-            healthy = {each.address.rpartition(":")[0] for each in servers if each.healthy}
+            healthy = {_host(each) for each in servers if each.healthy}
             if len(replicas) == wanted and {each.address for each in replicas} <= healthy:
                 return
             if self.clock.monotonic() > deadline:
@@ -115,12 +115,16 @@ class Steps:
             self.clock.sleep(POLL)
 
     def _verify(self, colour: Colour) -> None:
-        for replica in self.engine.replicas(colour):
+        replicas = self.engine.replicas(colour)
+        for replica in replicas:
             if replica.digest != self.release.image:
                 raise self._failure(
                     colour, f"{replica.name} runs {replica.digest}, not {self.release.image}."
                 )
+        addresses = {each.address for each in replicas}
         for server in self.traffic.servers(colour):
+            if _host(server) not in addresses:
+                continue  # a container of before, which the proxy is about to forget
             answer = self.probe(server.address)
             if not answer.names(self.release.sha):
                 raise self._failure(
@@ -165,6 +169,10 @@ class Steps:
     def _last_probe(self, colour: Colour) -> str:
         server = self.traffic.servers(colour)[0]
         return f"last probe of {server.address}: {self._conceal(str(self.probe(server.address)))}"
+
+
+def _host(server: Server) -> str:
+    return server.address.rpartition(":")[0]
 
 
 def _ended(replica: Replica) -> bool:
