@@ -133,7 +133,7 @@ class Delivery:
         """
         with self._locked("rollback" + (f" --to {to}" if to else "")):
             target = self._earlier(to)
-            values = env.parse(self.state.env(target.id), name=f"env of {target.id}")
+            values = env.restore(self.state.env(target.id), name=f"env of {target.id}")
             asked = self.clock.monotonic()
             pull(target.sha, target.image)
             phases = {"pull": round(self.clock.monotonic() - asked, 3)}
@@ -155,7 +155,7 @@ class Delivery:
         if live and not path.exists() and self.settings.sources.get("env_file") != "--env-file":
             # On a server without an env file, what is live goes on with what it has.
             name = f"release {live[1].id}"
-            return env.parse(self.state.env(live[1].id), name=name, required=required), name
+            return env.restore(self.state.env(live[1].id), name=name, required=required), name
         return env.read(path, required=required), str(path)
 
     def _earlier(self, to: str | None) -> Release:

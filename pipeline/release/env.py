@@ -1,7 +1,9 @@
-"""The env file: read once, checked, kept as a snapshot with the release.
+r"""The env file: read once, checked, kept as a snapshot with the release.
 
 Values are literal: nothing in them is expanded, so a `$` in a password stays one. The
-snapshot is written so that Compose reads back exactly the same values.
+snapshot is written so that Compose reads back exactly the same values: in double quotes,
+because in single ones it has no way to write a `\` at the end. python-dotenv, which reads
+what people write, knows no `$$`, so what `render()` wrote is read with `restore()`.
 """
 
 import hashlib
@@ -9,12 +11,17 @@ import io
 import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
-from pipeline.errors import UsageError
+from pipeline.errors import UnavailableError, UsageError
 from pipeline.settings import Secret
 
-__all__ = ["digest", "parse", "read", "render", "secrets"]
+__all__ = ["digest", "parse", "read", "render", "restore", "secrets"]
 
+_ESCAPES = {"\\": "\\\\", '"': '\\"', "$": "$$", "\n": "\\n", "\r": "\\r"}
+_PLAIN = {escaped: plain for plain, escaped in _ESCAPES.items()}
+_ESCAPED = re.compile(r"\\.|\$\$")
+_SNAPSHOT_LINE = re.compile(r'([A-Za-z_][A-Za-z0-9_]*)="(.*)"')
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SECRET = re.compile(r"PASS|SECRET|TOKEN|KEY|URL|DSN|CREDENTIAL", re.IGNORECASE)
 
@@ -26,7 +33,7 @@ def read(path: Path, *, required: Collection[str] = ()) -> dict[str, str]:
         UsageError: It cannot be read, is malformed, or lacks a required key.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_bytes().decode()
     except UnicodeDecodeError as exc:
         raise UsageError(
             f"The env file {path} is not UTF-8 text (byte {exc.start}).",
@@ -49,6 +56,7 @@ def parse(text: str, *, name: str, required: Collection[str] = ()) -> dict[str, 
     from dotenv.parser import parse_stream
 
     values: dict[str, str] = {}
+    text = text.removeprefix("\ufeff").replace("\r\n", "\n")  # as an editor on Windows saves it
     for binding in parse_stream(io.StringIO(text)):
         line = binding.original.line
         if binding.error:
@@ -63,19 +71,40 @@ def parse(text: str, *, name: str, required: Collection[str] = ()) -> dict[str, 
                 f"{name} is malformed at line {line}: that is not KEY=value.",
                 hint="A key has letters, digits and _ only, and is followed by =.",
             )
+        if "\0" in binding.value or not _is_text(binding.value):
+            raise UsageError(
+                f"{name} is malformed at line {line}: the value of {binding.key} is not text.",
+                hint="Encode binary values, for example with base64.",
+            )
         values[binding.key] = binding.value
-    missing = sorted(key for key in required if not values.get(key))
-    if missing:
-        raise UsageError(
-            f"{name} lacks a value for {', '.join(missing)}.",
-            hint="Add it, or change required_env in [tool.pipeline].",
-        )
+    _require(required, values, name)
     return values
 
 
 def render(values: Mapping[str, str]) -> str:
-    """Return the snapshot's text: sorted, each value quoted so that it is read literally."""
-    return "".join(f"{key}={_quote(value)}\n" for key, value in sorted(values.items()))
+    """Return the snapshot's text: sorted, a line each, quoted so that it is read literally."""
+    table = str.maketrans(_ESCAPES)
+    return "".join(f'{key}="{value.translate(table)}"\n' for key, value in sorted(values.items()))
+
+
+def restore(text: str, *, name: str, required: Collection[str] = ()) -> dict[str, str]:
+    """Return the values that `render()` wrote; `name` is what messages call it.
+
+    Raises:
+        UnavailableError: Somebody has changed it.
+        UsageError: It lacks a required key.
+    """
+    values: dict[str, str] = {}
+    for number, line in enumerate(text.removesuffix("\n").split("\n") if text else (), 1):
+        found = _SNAPSHOT_LINE.fullmatch(line)
+        if found is None:
+            raise UnavailableError(
+                f"{name} is damaged at line {number}.",
+                hint="A snapshot is not edited: change the env file, then deploy again.",
+            )
+        values[found[1]] = _ESCAPED.sub(lambda each: _PLAIN.get(each[0], each[0]), found[2])
+    _require(required, values, name)
+    return values
 
 
 def digest(values: Mapping[str, str]) -> str:
@@ -84,10 +113,36 @@ def digest(values: Mapping[str, str]) -> str:
 
 
 def secrets(values: Mapping[str, str]) -> tuple[Secret, ...]:
-    """Return the values that no log line may show, longest first, judged by their keys."""
+    """Return the values that no log line may show, longest first, judged by their keys.
+
+    The password inside a URL is one more: programs print it by itself.
+    """
     hidden = {value for key, value in values.items() if _SECRET.search(key) and value}
+    for value in tuple(hidden):
+        password = _password(value)
+        hidden |= {password, unquote(password)} - {""}
     return tuple(Secret(value) for value in sorted(hidden, key=len, reverse=True))
 
 
-def _quote(value: str) -> str:
-    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+def _password(value: str) -> str:
+    try:
+        return urlsplit(value).password or ""
+    except ValueError:
+        return ""
+
+
+def _require(required: Collection[str], values: Mapping[str, str], name: str) -> None:
+    missing = sorted(key for key in required if not values.get(key))
+    if missing:
+        raise UsageError(
+            f"{name} lacks a value for {', '.join(missing)}.",
+            hint="Add it, or change required_env in [tool.pipeline].",
+        )
+
+
+def _is_text(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:  # bytes of the environment that are no UTF-8
+        return False
+    return True
