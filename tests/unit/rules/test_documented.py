@@ -20,7 +20,7 @@ SESSIONS = {
     for function, session in nox.registry.get().items()
     if session.func.__module__ == noxfile.__name__
 }
-VARIABLES = {settings._variable(option) for option in settings._options()}
+OPTIONS = {settings._variable(option): option for option in settings._options()}
 
 
 def section(heading):
@@ -59,9 +59,12 @@ def test_the_exit_codes_are_documented(text):
     assert {int(code) for code in re.findall(r"^\| (\d) \|", text, re.MULTILINE)} == {0, *raised}
 
 
-@pytest.mark.parametrize("variable", sorted(VARIABLES))
-def test_a_setting_is_documented(variable):
-    assert f"| `{variable}` |" in COMMANDS
+@pytest.mark.parametrize("variable", sorted(OPTIONS))
+def test_a_setting_is_documented_as_it_is(variable):
+    value, about = OPTIONS[variable].default, OPTIONS[variable].metadata["about"]
+    default = format(value, "g") if isinstance(value, float) else str(value)
+    default = "" if default in {"", ".", "()"} else f"`{default}`"
+    assert f"| `{variable}` | {default} | {about} |" in COMMANDS
 
 
 @pytest.mark.parametrize("path", [*sorted(ROOT.glob("docs/**/*.md")), ROOT / "README.md"], ids=str)
