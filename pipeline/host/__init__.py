@@ -1,0 +1,1 @@
+"""The machine: engine, base images, local registry, disk. Knows no deployments."""
