@@ -11,7 +11,7 @@ from pipeline.host.probes import http_status, port_trouble
 
 if TYPE_CHECKING:
     from docker import DockerClient
-    from docker.models.containers import Container, _RestartPolicy
+    from docker.models.containers import Container
 
 __all__ = ["ensure_local_registry", "remove_local_registry"]
 
@@ -105,7 +105,6 @@ def _refuse_taken(port: int, app: str) -> None:
 def _create(client: "DockerClient", app: str, port: int) -> "Container":
     from docker.types import LogConfig
 
-    restart: _RestartPolicy = {"Name": "unless-stopped", "MaximumRetryCount": 0}
     return client.containers.create(
         IMAGE,
         name=_name(app),
@@ -113,7 +112,7 @@ def _create(client: "DockerClient", app: str, port: int) -> "Container":
         environment={"REGISTRY_STORAGE_DELETE_ENABLED": "true"},
         ports={"5000/tcp": (HOST, port)},
         volumes={_name(app): {"bind": "/var/lib/registry", "mode": "rw"}},
-        restart_policy=restart,
+        restart_policy={"Name": "unless-stopped"},  # type: ignore[arg-type] # not in its stubs
         log_config=LogConfig(type="json-file", config={"max-size": "10m", "max-file": "3"}),
         read_only=True,
         cap_drop=["ALL"],
