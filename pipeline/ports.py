@@ -114,6 +114,9 @@ class Traffic(Protocol):
     def servers(self, colour: Colour) -> tuple[Server, ...]:
         """Return the colour's resolved servers."""
 
+    def recheck(self, colour: Colour, address: str) -> None:
+        """Take one server as unhealthy until its next check passes."""
+
     def sessions(self, colour: Colour) -> int:
         """Return how many requests of the colour are in flight."""
 

@@ -115,6 +115,9 @@ class FakeTraffic:
             for address in self.world.containers[colour]
         )
 
+    def recheck(self, colour: Colour, address: str) -> None:
+        self._must_run()  # checks are never late here
+
     def sessions(self, colour: Colour) -> int:
         self._must_run()
         left = self.world.sessions.get(colour, 0)

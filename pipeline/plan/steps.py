@@ -95,6 +95,7 @@ class Steps:
 
     def _wait_healthy(self, colour: Colour, wanted: int) -> None:
         deadline = self.clock.monotonic() + self.deadlines.start
+        seen: set[str] = set()
         while True:
             replicas = self.engine.replicas(colour)
             if ended := [each for each in replicas if _ended(each)]:
@@ -102,9 +103,16 @@ class Steps:
                     colour, f"{ended[0].name} ended with exit code {ended[0].exit_code}."
                 )
             servers = self.traffic.servers(colour)
-            healthy = {_host(each) for each in servers if each.healthy}
-            if len(replicas) == wanted and {each.address for each in replicas} <= healthy:
+            healthy = {_host(each) for each in servers if each.healthy} & seen
+            addresses = {each.address for each in replicas}
+            if len(replicas) == wanted and addresses <= healthy:
                 return
+            for server in servers:
+                # The engine gives addresses again soon, and the proxy its places in the
+                # backend: a check that passed may be that of a container of before.
+                if _host(server) in addresses - seen:
+                    self.traffic.recheck(colour, server.address)
+                    seen.add(_host(server))
             if self.clock.monotonic() > deadline:
                 checks = ", ".join(f"{each.address} {each.check}" for each in servers)
                 raise self._failure(

@@ -72,6 +72,16 @@ class HAProxy:
             if row["addr"] and not row["status"].startswith("MAINT")
         )
 
+    def recheck(self, colour: Colour, address: str) -> None:
+        """Take one server as unhealthy until its next check passes.
+
+        Raises:
+            TrafficError: The proxy does not answer.
+        """
+        for row in self._stat(colour, SERVER_ROWS):
+            if row["addr"] == address:
+                self._ask(f"set server {colour}/{row['svname']} health down")
+
     def sessions(self, colour: Colour) -> int:
         """Return how many requests of the colour are in flight or queued.
 

@@ -33,6 +33,8 @@ def test_a_proxy_that_does_not_run_says_so(lab: Lab):
     with pytest.raises(TrafficError):
         away.servers("blue")
     with pytest.raises(TrafficError):
+        away.recheck("blue", "172.30.0.1:8000")
+    with pytest.raises(TrafficError):
         away.sessions("blue")
     with pytest.raises(TrafficError):
         away.switch("blue")
@@ -53,6 +55,18 @@ def test_alive_but_not_ready_is_not_healthy(lab: Lab):
         within=10,
         what="a check that got 503",
     )
+    assert not any(each.healthy for each in lab.traffic.servers("blue"))
+
+
+def test_only_a_check_from_now_on_counts_after_a_recheck(lab: Lab):
+    start(lab, "blue", "good")
+    wait_healthy(lab, "blue")
+    (server,) = [each for each in lab.traffic.servers("blue") if each.healthy]
+    lab.traffic.recheck("blue", server.address)
+    wait_healthy(lab, "blue")
+
+    lab.engine.stop("blue", timeout=2)
+    lab.traffic.recheck("blue", server.address)
     assert not any(each.healthy for each in lab.traffic.servers("blue"))
 
 
