@@ -1,8 +1,9 @@
 """The only reader of the environment and of pyproject.toml.
 
 A setting's value comes from, weakest first: its default, `[tool.pipeline]` in
-pyproject.toml, `PIPELINE_<NAME>`, a flag. `load()` reports every problem at once
-and remembers where each value came from (`invoke doctor` prints it).
+pyproject.toml, `PIPELINE_<NAME>`, a flag. An empty variable is not given: that is how
+a workflow passes on what it does not have. `load()` reports every problem at once and
+remembers where each value came from (`invoke doctor` prints it).
 """
 
 import os
@@ -18,6 +19,7 @@ from pipeline.errors import UsageError
 __all__ = ["SECRET_VARIABLES", "Secret", "Settings", "load"]
 
 ROOT = Path(__file__).resolve().parent.parent
+SHORTEST_LINE = 4  # characters; a shorter one ("}") would hide half of what is shown
 
 
 class Secret:
@@ -33,8 +35,14 @@ class Secret:
         return self._value
 
     def hide_in(self, text: str) -> str:
-        """Return `text` with each occurrence of the value replaced."""
-        return text.replace(self._value, "***") if self._value.strip() else text
+        """Return `text` with each occurrence of the value, or of a long line of it, replaced.
+
+        Output comes by the line, so of a value of several lines each must go.
+        """
+        lines = [line for line in self._value.splitlines() if len(line.strip()) >= SHORTEST_LINE]
+        for part in (self._value, *lines):
+            text = text.replace(part, "***") if part.strip() else text
+        return text
 
     def __bool__(self) -> bool:
         return bool(self._value)
@@ -54,21 +62,42 @@ def _pattern(regex: str, what: str) -> Callable[[Any], str]:
     return parse
 
 
-def _number(kind: Callable[[Any], Any], low: float, high: float) -> Callable[[Any], Any]:
+def _number(kind: type[int] | type[float], low: float, high: float) -> Callable[[Any], Any]:
+    what = "a whole number" if kind is int else "a number"
+
     def parse(raw: Any) -> Any:  # noqa: ANN401 - raw TOML
+        # `type`, because True is an int, and int(1.5) is 1
+        if type(raw) not in {str, int, kind}:
+            raise ValueError(f"{raw!r} is not {what}")
         try:
             value = kind(raw)
-        except (TypeError, ValueError) as exc:
-            raise ValueError(f"{raw!r} is not a number") from exc
-        if isinstance(raw, bool) or not low <= value <= high:
+        except (ValueError, OverflowError) as exc:
+            raise ValueError(f"{raw!r} is not {what}") from exc
+        if not low <= value <= high:
             raise ValueError(f"{raw!r} is not between {low} and {high}")
         return value
 
     return parse
 
 
+def _repository(raw: Any) -> str:  # noqa: ANN401 - raw TOML
+    # GitHub's own names (`github.repository`) may have capitals, a registry's may not.
+    lower = raw.lower() if isinstance(raw, str) else raw
+    return _pattern(r"[a-z0-9][a-z0-9._/-]*", "a repository path")(lower)
+
+
+def _ipv4(raw: Any) -> str:  # noqa: ANN401 - raw TOML
+    from ipaddress import IPv4Address
+
+    if not isinstance(raw, str):
+        raise ValueError(f"{raw!r} is not an IPv4 address")  # noqa: TRY004 - all are ValueErrors
+    return str(IPv4Address(raw))
+
+
 def _names(raw: Any) -> tuple[str, ...]:  # noqa: ANN401 - raw TOML
     names = raw.split(",") if isinstance(raw, str) else raw
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"{raw!r} is not a list of variable names")
     names = [name.strip() for name in names if name.strip()]
     for name in names:
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
@@ -77,9 +106,12 @@ def _names(raw: Any) -> tuple[str, ...]:  # noqa: ANN401 - raw TOML
 
 
 def _path(raw: Any) -> Path:  # noqa: ANN401 - raw TOML
-    if not isinstance(raw, str) or not raw:
+    if not isinstance(raw, str) or not raw or "\0" in raw:
         raise ValueError(f"{raw!r} is not a path")
-    return Path(raw).expanduser()
+    try:
+        return Path(raw).expanduser()
+    except RuntimeError as exc:
+        raise ValueError(f"{raw!r}: {exc}") from exc
 
 
 def _setting(
@@ -109,9 +141,7 @@ class Settings:
     app: str = _setting(_NAME, "panager", "name of the service, its Compose project and state")
     registry: str = _setting(_HOST, "ghcr.io", "image registry, host[:port]")
     repository: str = _setting(
-        _pattern(r"[a-z0-9][a-z0-9._/-]*", "a repository path (lower case)"),
-        "panager/panager",
-        "repository in the registry",
+        _repository, "panager/panager", "repository in the registry; made lower case"
     )
     local_registry_port: int = _setting(
         _number(int, 1, 65535), 5000, "loopback port of the registry that `invoke up` starts"
@@ -123,7 +153,7 @@ class Settings:
         "",
         "platforms to build; empty: this machine's",
     )
-    bind_address: str = _setting(_HOST, "127.0.0.1", "address that the proxy is published on")
+    bind_address: str = _setting(_ipv4, "127.0.0.1", "address that the proxy is published on")
     port: int = _setting(_number(int, 1, 65535), 8000, "port that the proxy is published on")
     health_path: str = _setting(_URL_PATH, "/health", "answers 200 and the commit while alive")
     probe_host: str = _setting(_HOST, "localhost", "Host header of our own probes")
@@ -174,8 +204,8 @@ class Settings:
     @property
     def address(self) -> str:
         """`host:port` where the service answers, as seen from this machine."""
-        everywhere = {"0.0.0.0", "::"}  # noqa: S104 - compared with, not bound to
-        host = "127.0.0.1" if self.bind_address in everywhere else self.bind_address
+        everywhere = "0.0.0.0"  # noqa: S104 - compared with, not bound to
+        host = "127.0.0.1" if self.bind_address == everywhere else self.bind_address
         return f"{host}:{self.port}"
 
     @property
@@ -222,7 +252,7 @@ def load(
         raw, source = option.default, "default"
         if option.name in table:
             raw, source = table.pop(option.name), pyproject.name
-        if _variable(option) in environ:
+        if environ.get(_variable(option)):
             raw, source = environ[_variable(option)], _variable(option)
         if option.name in given:
             raw, source = given.pop(option.name), f"--{option.name.replace('_', '-')}"
@@ -238,9 +268,19 @@ def load(
             "The settings are not valid: " + "; ".join(problems) + ".",
             hint="`invoke doctor` lists every setting and where it comes from.",
         )
-    if values["state_dir"] == Path():
-        values["state_dir"] = Path.home() / ".local/state" / values["app"]
+    values["state_dir"] = _state_dir(values["state_dir"], values["app"])
     return Settings(**values, sources=sources)
+
+
+def _state_dir(given: Path, app: str) -> Path:
+    try:
+        folder = Path("~/.local/state").expanduser() / app if given == Path() else given
+    except RuntimeError as exc:
+        raise UsageError(
+            f"There is no place for the state of {app}: {exc}",
+            hint="Set PIPELINE_STATE_DIR to a folder of this user's.",
+        ) from exc
+    return ROOT / folder  # Compose takes a relative path for the name of a volume
 
 
 def _table(pyproject: Path) -> tuple[dict[str, Any], list[str]]:
@@ -248,4 +288,16 @@ def _table(pyproject: Path) -> tuple[dict[str, Any], list[str]]:
         document = tomllib.loads(pyproject.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as exc:
         return {}, [f"{pyproject.name}: {exc}"]
-    return dict(document.get("tool", {}).get("pipeline", {})), []
+    tool = document.get("tool", {})
+    table = tool.get("pipeline", {}) if isinstance(tool, dict) else tool
+    if not isinstance(table, dict):
+        return {}, [f"{pyproject.name}: [tool.pipeline] is not a table"]
+    exposed = sorted(
+        option.name
+        for option in _options()
+        if isinstance(option.default, Secret) and option.name in table
+    )
+    return {name: value for name, value in table.items() if name not in exposed}, [
+        f"{name} (from {pyproject.name}): a secret belongs into no file that is committed"
+        for name in exposed
+    ]

@@ -211,7 +211,7 @@ def test_a_missing_key_changes_nothing(host: Host):
 def test_the_env_of_the_ci_secret_comes_before_the_file(host: Host):
     host.settings = replace(host.settings, env_content=Secret("KEY=secret\n"))
     outcome = host.deploy(A)
-    assert host.delivery().state.env(outcome.release.id) == "KEY='secret'\n"
+    assert host.delivery().state.env(outcome.release.id) == 'KEY="secret"\n'
 
 
 def test_without_an_env_file_what_is_live_keeps_its_own(host: Host):

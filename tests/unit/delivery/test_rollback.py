@@ -15,7 +15,7 @@ def test_rollback_brings_back_image_env_and_compose(host: Host):
     assert outcome.release == first
     assert outcome.deployment.kind == "rollback"
     assert host.world.running == {"blue": reference(A)}
-    assert "'of A'" in host.delivery().state.env(outcome.release.id)
+    assert '"of A"' in host.delivery().state.env(outcome.release.id)
 
 
 def test_rolling_back_twice_is_back_where_it_was(host: Host):
