@@ -4,7 +4,7 @@
 """
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from invoke.context import Context
 from invoke.exceptions import Exit
@@ -44,11 +44,11 @@ def _consent(*, yes: bool) -> "Consent":
     return Consent(yes=yes, interactive=interactive(), confirm=confirm)
 
 
-def _finish(outcome: "Outcome", *, json: bool, extra: dict[str, Any] | None = None) -> None:
+def _finish(outcome: "Outcome", *, json: bool, up: dict[str, float] | None = None) -> None:
     """Show how a deployment ended, and end with the exit code that says it."""
-    terminal.outcome(outcome)
+    terminal.outcome(outcome, up=up)
     if json:
-        terminal.data({**outcome.as_dict(), **(extra or {})})
+        terminal.data(outcome.as_dict() | ({"up": up} if up else {}))
     if outcome.error:
         raise Exit(code=outcome.error.exit_code)
 
@@ -59,17 +59,14 @@ def up(context: Context, *, sha: str | None = None, yes: bool = False, json: boo
     """Main job: engine, base images, local registry, build, push, deploy, verify."""
     from pipeline.up import up as run
 
-    settings = _settings()
     outcome, phases = run(
-        settings,
+        _settings(),
         sha=sha,
         consent=_consent(yes=yes),
         report=terminal.progress,
         started=process_started(),
     )
-    terminal.phases(phases)
-    _finish(outcome, json=json, extra={"url": settings.url, "up": phases})
-    terminal.result(f"{settings.url} serves commit {outcome.release.sha}")
+    _finish(outcome, json=json, up=phases)
 
 
 @task(help={"volumes": "remove the data, too", "json": JSON})

@@ -37,6 +37,7 @@ class Attempt:
     started: float
     prober: Prober | None
     phases: dict[str, float]
+    url: str
 
     def execute(self, plan: Plan, steps: Steps) -> Outcome:
         """Execute the plan and record how it ended.
@@ -63,7 +64,13 @@ class Attempt:
             self._end("live", None)
         else:
             self._end("rolled-back" if "cutover" in self.phases else "failed", error)
-        return Outcome(deployment=self.deployment, release=self.release, plan=plan, error=error)
+        return Outcome(
+            deployment=self.deployment,
+            release=self.release,
+            url=self.url,
+            plan=plan,
+            error=error,
+        )
 
     def live(self, colour: Colour) -> None:
         """Record the point of no return: the release is live as `colour`."""

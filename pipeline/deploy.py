@@ -179,7 +179,10 @@ class Delivery:
 
     def _planned(self, target: Release) -> Outcome:
         plan = blue_green(self._observe(), target, replicas=self.settings.replicas)
-        return Outcome(deployment=self._deployment("deploy", target), release=target, plan=plan)
+        return self._outcome(self._deployment("deploy", target), target, plan)
+
+    def _outcome(self, deployment: Deployment, target: Release, plan: Plan) -> Outcome:
+        return Outcome(deployment=deployment, release=target, url=self.settings.url, plan=plan)
 
     def _deployment(self, kind: str, target: Release) -> Deployment:
         return Deployment(
@@ -194,7 +197,7 @@ class Delivery:
             self.report(f"{target.sha[:12]} is live already, nothing to do")
             seconds = round(self.clock.monotonic() - self.started, 3)
             same = replace(serving, seconds=seconds, live_seconds=seconds, phases=phases)
-            return Outcome(deployment=same, release=target, plan=Plan(steps=()))
+            return self._outcome(same, target, Plan(steps=()))
         plan = blue_green(observed, target, replicas=self.settings.replicas)
         attempt = Attempt(
             deployment=self._deployment(kind, target),
@@ -205,6 +208,7 @@ class Delivery:
             started=self.started,
             prober=self.prober() if self.prober and observed.live_healthy else None,
             phases=phases,
+            url=self.settings.url,
         )
         return attempt.execute(plan, self._steps(target, values, attempt))
 

@@ -21,12 +21,14 @@ class Outcome:
     Attributes:
         deployment: As the ledger has it.
         release: What was to be live.
+        url: Where the service answers.
         plan: What was, or would be, done; no steps where the release was live already.
         error: Why it did not get live, None where it did.
     """
 
     deployment: Deployment
     release: Release
+    url: str
     plan: Plan
     error: PipelineError | None = None
 
@@ -35,6 +37,7 @@ class Outcome:
         return {
             "outcome": self.deployment.outcome,
             "release": self.release.id,
+            "url": self.url,
             "sha": self.release.sha,
             "digest": self.release.digest,
             "seconds": self.deployment.seconds,

@@ -62,9 +62,12 @@ def phases(seconds: Mapping[str, float]) -> None:
         result(f"  {name:<10} {value:8.2f} s")
 
 
-def outcome(value: "Outcome") -> None:
-    """Show how a deployment ended."""
-    phases(value.deployment.phases)
+def outcome(value: "Outcome", *, up: Mapping[str, float] | None = None) -> None:
+    """Show how a deployment ended; `up` has the phases around it."""
+    for name, seconds in (up or {"deploy": value.deployment.seconds or 0.0}).items():
+        result(f"{name:<12} {seconds:8.2f} s")
+        if name == "deploy":
+            phases(value.deployment.phases)
     if value.error:
         fail(value.error)
     requests = value.deployment.requests
@@ -73,10 +76,8 @@ def outcome(value: "Outcome") -> None:
             f"requests meanwhile: {requests['sent']} sent, {requests['failed']} failed,"
             f" p99 {requests['p99_ms']} ms"
         )
-    result(
-        f"{value.deployment.outcome}: {value.release.sha} (release {value.release.id})"
-        f" after {value.deployment.seconds} s"
-    )
+    where = f" at {value.url}" if value.error is None else ""
+    result(f"{value.deployment.outcome}: {value.release.sha} (release {value.release.id}){where}")
 
 
 def built(value: "Built") -> None:
@@ -119,7 +120,7 @@ def status(value: Mapping[str, Any]) -> None:
             f" {live['replicas']} replica(s), since {live['since']}"
         )
     else:
-        result("live: nothing was deployed yet")
+        result("live: nothing")
     if value["lock"]:
         result(f"lock: `{value['lock']['command']}`, process {value['lock']['pid']}")
 

@@ -53,9 +53,7 @@ def pulls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
 
 
 def built(commit) -> Built:
-    return Built(
-        sha=commit.sha, digest="", tags=(commit.sha,), platforms=(), size=1, seconds=0.0
-    )
+    return Built(sha=commit.sha, digest="", tags=(commit.sha,), platforms=(), size=1, seconds=0.0)
 
 
 def test_build_takes_head_where_the_tree_is_clean(shipping, checkout, monkeypatch):
