@@ -29,6 +29,7 @@ __all__ = [
     "install",
     "mirror_lines",
     "mirrors",
+    "origin",
     "read_distro",
     "run_apt",
 ]
@@ -113,6 +114,12 @@ def read_distro(text: str) -> Distro:
 def distribution(distro: Distro) -> Vendor | None:
     """Return whose packages this distribution installs; None where we know none."""
     return {"debian": DEBIAN, "ubuntu": UBUNTU}.get(distro.id)
+
+
+def origin(vendor: Vendor, distro: Distro) -> str:
+    """Return in words where `install()` takes the packages of `vendor` from."""
+    lender = LENDER.get(distro.codename) if vendor is DEBIAN else None
+    return f"{vendor.name} (docker's from {lender}, nothing else)" if lender else vendor.name
 
 
 def docker_key(distro: Distro) -> bytes | None:

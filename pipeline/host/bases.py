@@ -40,7 +40,6 @@ CA_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
 TOOL = "mmdebstrap"
 PULL_SECONDS = 300.0
 BUILD_SECONDS = 600.0
-AT_ONCE = 2
 
 
 def missing_bases() -> tuple[str, ...]:
@@ -164,7 +163,7 @@ def _build(names: Sequence[str], report: Report) -> None:
         options.write_text(ours, encoding="utf-8")
         _found(Path(folder) / "rootfs.tar", options, sources, report)
         secrets = _secrets(options)
-        with ThreadPoolExecutor(AT_ONCE) as pool:
+        with ThreadPoolExecutor(len(names)) as pool:
             for line in pool.map(lambda name: _stand_in(name, secrets), names):
                 report(line)
 

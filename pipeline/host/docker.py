@@ -94,13 +94,13 @@ class Install:
 
     packages: tuple[str, ...]
     parts: tuple[str, ...]
-    vendor: apt.Vendor
+    origin: str
     key: bytes | None
 
     def __str__(self) -> str:
         named = {"engine": "Docker Engine", "client": "the docker command", "compose": "Compose v2"}
         parts = ", ".join(named.get(part, part) for part in self.parts)
-        return f"{parts}: install {' '.join(self.packages)} from {self.vendor.name}"
+        return f"{parts}: install {' '.join(self.packages)} from {self.origin}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,7 +221,7 @@ def _installation(machine: Machine) -> Install:
     return Install(
         packages=(*vendor.needed(machine.lacks), *extra),
         parts=machine.lacks,
-        vendor=vendor,
+        origin=apt.origin(vendor, machine.distro),
         key=machine.docker_key,
     )
 
@@ -261,6 +261,7 @@ def _apparmor_incomplete() -> bool:
 
 def _start(*, systemd: bool, report: Report) -> None:
     began = time.monotonic()
+    skip = LOG.stat().st_size if LOG.exists() else 0
     pid, failed = None, False
     if systemd:
         argv = ["systemctl", "enable", "--now", "docker"]
@@ -268,20 +269,21 @@ def _start(*, systemd: bool, report: Report) -> None:
     else:
         pid = _running_daemon() or shell.spawn(["dockerd"], log=LOG)
     while not engine_pings():
-        ended = failed or (pid is not None and not Path(f"/proc/{pid}/exe").exists())  # or a zombie
-        if ended or time.monotonic() - began > START_SECONDS:
+        if pid is not None and not Path(f"/proc/{pid}/exe").exists():  # gone, or a zombie
+            pid = _running_daemon()  # another `up` was faster
+            failed = pid is None
+        if failed or time.monotonic() - began > START_SECONDS:
             log = "journalctl -u docker" if systemd else LOG
             raise EngineError(
-                f"The Docker Engine {'ended by itself' if ended else 'does not answer'}.",
-                hint=f"Its last lines are below; all of them: {log}.",
-                details=_last_lines(systemd=systemd),
+                f"The Docker Engine {'ended by itself' if failed else 'does not answer'}.",
+                hint=f"What it said is below; all of it: {log}.",
+                details=_journal() if systemd else _last_lines(skip),
             )
         time.sleep(POLL_SECONDS)
     report(f"Docker Engine started in {time.monotonic() - began:.1f} s")
 
 
 def _running_daemon() -> int | None:
-    # Another `up` may just have started it.
     try:
         pid = int(PID_FILE.read_text(encoding="ascii"))
         return pid if Path(f"/proc/{pid}/comm").read_text().strip() == "dockerd" else None
@@ -289,8 +291,11 @@ def _running_daemon() -> int | None:
         return None
 
 
-def _last_lines(*, systemd: bool) -> str:
-    if systemd:
-        return _answer(["journalctl", "-u", "docker", "-n", str(LOG_LINES), "--no-pager"])
-    lines = LOG.read_text(encoding="utf-8", errors="replace").splitlines() if LOG.exists() else []
+def _journal() -> str:
+    return _answer(["journalctl", "-u", "docker", "-n", str(LOG_LINES), "--no-pager"])
+
+
+def _last_lines(skip: int) -> str:
+    text = LOG.read_bytes()[skip:].decode(errors="replace")
+    lines = [line for line in text.splitlines() if "level=info" not in line]
     return "\n".join(lines[-LOG_LINES:])
