@@ -6,16 +6,18 @@ over on standard input.
 """
 
 import os
+import re
+import select
+import selectors
 import shlex
 import signal
 import subprocess
-import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 from pipeline.errors import CommandError
 from pipeline.settings import SECRET_VARIABLES, Secret
@@ -24,6 +26,9 @@ __all__ = ["Result", "run", "spawn"]
 
 TAIL_LINES = 20
 KILL_GRACE = 5.0  # seconds between SIGTERM and SIGKILL at a deadline
+LINGER = 0.2  # seconds of silence after which a child that has ended is not listened to
+CHUNK = 65536  # bytes
+_LINE_ENDS = re.compile(rb"[\r\n]+")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,62 +67,51 @@ def run(
         argv: Program and arguments; never a shell string.
         timeout: Seconds until the child's process group is ended.
         cwd: Working directory; default: ours.
-        env: Variables added to ours; the pipeline's secrets are always taken out.
+        env: Variables added to ours, from which the pipeline's secrets are taken out.
         stdin: Text for standard input; default: nothing to read.
         check: Raise where the exit code is not 0.
-        on_line: Called with each line of either stream as it comes, redacted.
+        on_line: Called with each line of either stream that is not empty, as it comes, redacted.
         secrets: Values to hide in whatever is shown.
 
     Raises:
-        CommandError: Not installed, past its deadline, or failed with `check`.
+        CommandError: It cannot be started, is past its deadline, or failed with `check`.
     """
     argv = tuple(argv)
     started = time.monotonic()
-    child = _start(argv, cwd=cwd, env=env, stdin=stdin)
-    stdout: list[str] = []
+    shown = shlex.join(_redact(each, secrets) for each in argv)
     tail: deque[str] = deque(maxlen=TAIL_LINES)
 
-    def pump(stream: IO[str], keep: list[str] | None) -> None:
-        with stream:
-            for line in stream:
-                if keep is not None:
-                    keep.append(line)
-                shown = _redact(line.rstrip("\n"), secrets)
-                if shown:
-                    tail.append(shown)
-                if on_line is not None:
-                    on_line(shown)
+    def hear(line: bytes) -> None:
+        text = _redact(line.decode(errors="replace"), secrets)
+        tail.append(text)
+        if on_line is not None:
+            on_line(text)
 
-    pumps = [
-        threading.Thread(target=pump, args=(child.stdout, stdout), daemon=True),
-        threading.Thread(target=pump, args=(child.stderr, None), daemon=True),
-    ]
-    for thread in pumps:
-        thread.start()
+    given = stdin.reveal() if isinstance(stdin, Secret) else stdin
+    child = _start(argv, cwd=cwd, env=env, reads=given is not None)
     try:
-        if stdin is not None and child.stdin is not None:
-            _feed(child, stdin)
-        code = child.wait(timeout)
+        stdout = _converse(child, (given or "").encode(), started + timeout, hear)
+        code = child.wait(max(0.0, started + timeout - time.monotonic()))
     except subprocess.TimeoutExpired as exc:
         _end(child)
         raise CommandError(
-            f"`{_show(argv)}` did not finish within {timeout:g} s and was ended.",
+            f"`{shown}` did not finish within {timeout:g} s and was ended.",
             details="\n".join(tail),
         ) from exc
     except BaseException:  # a cancel must not leave the child behind
         _end(child)
         raise
     finally:
-        for thread in pumps:
-            thread.join(KILL_GRACE)
+        for pipe in filter(None, (child.stdin, child.stdout, child.stderr)):
+            pipe.close()
     if check and code != 0:
         raise CommandError(
-            f"`{_show(argv)}` failed with exit code {code}.", code=code, details="\n".join(tail)
+            f"`{shown}` failed with exit code {code}.", code=code, details="\n".join(tail)
         )
     return Result(
         argv=argv,
         code=code,
-        stdout="".join(stdout),
+        stdout=stdout.decode(errors="replace"),
         tail="\n".join(tail),
         seconds=time.monotonic() - started,
     )
@@ -127,46 +121,47 @@ def spawn(argv: Sequence[str], *, log: Path) -> int:
     """Start a daemon in a session of its own, output to `log`; return its process id.
 
     Raises:
-        CommandError: It is not installed.
+        CommandError: It cannot be started, or the log cannot be written.
     """
-    try:
-        with log.open("ab") as out:
-            child = subprocess.Popen(
-                list(argv),
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=out,
-                env=_environment(None),
-                start_new_session=True,
-            )
-    except FileNotFoundError as exc:
-        raise CommandError(f"`{argv[0]}` is not installed.") from exc
+    with _refusals(argv), log.open("ab") as out:
+        child = subprocess.Popen(
+            list(argv),
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+            env=_environment(None),
+            start_new_session=True,
+        )
+    child.returncode = 0  # it is to outlive us: nobody waits for it, and Popen need not warn
     return child.pid
 
 
 def _start(
-    argv: Sequence[str],
-    *,
-    cwd: Path | None,
-    env: Mapping[str, str] | None,
-    stdin: str | Secret | None,
-) -> subprocess.Popen[str]:
-    try:
+    argv: Sequence[str], *, cwd: Path | None, env: Mapping[str, str] | None, reads: bool
+) -> subprocess.Popen[bytes]:
+    with _refusals(argv):
         return subprocess.Popen(
             list(argv),
             cwd=cwd,
             env=_environment(env),
-            stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
+            bufsize=0,
+            stdin=subprocess.PIPE if reads else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            text=True,
-            errors="replace",
             start_new_session=True,  # one group to end, and Ctrl-C reaches us first
         )
-    except FileNotFoundError as exc:
-        raise CommandError(f"`{argv[0]}` is not installed or not on PATH.") from exc
-    except PermissionError as exc:
-        raise CommandError(f"`{argv[0]}` may not be run by this user.") from exc
+
+
+@contextmanager
+def _refusals(argv: Sequence[str]) -> Iterator[None]:
+    try:
+        yield
+    except OSError as exc:
+        if isinstance(exc, FileNotFoundError) and str(exc.filename) == argv[0]:
+            raise CommandError(f"`{argv[0]}` is not installed or not on PATH.") from exc
+        if isinstance(exc, PermissionError) and str(exc.filename) == argv[0]:
+            raise CommandError(f"`{argv[0]}` may not be run by this user.") from exc
+        raise CommandError(f"`{argv[0]}` could not be started: {exc}.") from exc
 
 
 def _environment(extra: Mapping[str, str] | None) -> dict[str, str]:
@@ -174,32 +169,69 @@ def _environment(extra: Mapping[str, str] | None) -> dict[str, str]:
     return {**ours, **(extra or {})}
 
 
-def _feed(child: subprocess.Popen[str], stdin: str | Secret) -> None:
-    assert child.stdin is not None  # noqa: S101 - narrowed for the type checker
+def _converse(
+    child: subprocess.Popen[bytes], given: bytes, deadline: float, hear: Callable[[bytes], None]
+) -> bytes:
+    """Feed and hear the child until its streams end; return its standard output.
+
+    Raises:
+        subprocess.TimeoutExpired: The deadline (monotonic seconds) came first.
+    """
+    stdout, left = bytearray(), memoryview(given)
+    begun = {child.stdout: b"", child.stderr: b""}  # lines of which the end is yet to come
+    with selectors.DefaultSelector() as selector:
+        for stream in filter(None, begun):
+            selector.register(stream, selectors.EVENT_READ)
+        if child.stdin is not None:
+            selector.register(child.stdin, selectors.EVENT_WRITE)
+        while selector.get_map():
+            if (seconds := deadline - time.monotonic()) <= 0:
+                raise subprocess.TimeoutExpired(child.args, seconds)
+            ready = selector.select(min(seconds, LINGER))
+            if not ready and child.poll() is not None:
+                break  # somebody it left behind holds its streams
+            for key, _ in ready:
+                stream = key.fileobj  # type: ignore[assignment]
+                if stream is child.stdin:
+                    left = _feed(key.fd, left)
+                    ended = not left
+                else:
+                    ended = not (chunk := os.read(key.fd, CHUNK))
+                    stdout += chunk if stream is child.stdout else b""
+                    *lines, begun[stream] = _LINE_ENDS.split(begun[stream] + chunk)
+                    for line in filter(None, lines):
+                        hear(line)
+                if ended:
+                    selector.unregister(stream)
+                    stream.close()
+    for line in filter(None, begun.values()):
+        hear(line)
+    return bytes(stdout)
+
+
+def _feed(descriptor: int, left: memoryview) -> memoryview:
     try:
-        with child.stdin:
-            child.stdin.write(stdin.reveal() if isinstance(stdin, Secret) else stdin)
+        # as much as a pipe that is ready takes without making us wait
+        return left[os.write(descriptor, left[: select.PIPE_BUF]) :]
     except BrokenPipeError:
-        pass  # it ended without reading; its exit code tells
+        return left[:0]  # it does not read; its exit code tells
 
 
-def _end(child: subprocess.Popen[str]) -> None:
-    for sign in (signal.SIGTERM, signal.SIGKILL):
-        try:
-            os.killpg(child.pid, sign)
+def _end(child: subprocess.Popen[bytes]) -> None:
+    """End the child's process group: politely, and then whoever of it is left."""
+    try:
+        with suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGTERM)
+        with suppress(subprocess.TimeoutExpired):
             child.wait(KILL_GRACE)
-        except ProcessLookupError:
-            return
-        except subprocess.TimeoutExpired:
-            continue
-        return
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
+        with suppress(subprocess.TimeoutExpired):
+            child.wait(KILL_GRACE)
 
 
 def _redact(text: str, secrets: Sequence[Secret]) -> str:
     for secret in secrets:
         text = secret.hide_in(text)
     return text
-
-
-def _show(argv: Sequence[str]) -> str:
-    return shlex.join(argv)
