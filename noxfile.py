@@ -23,8 +23,9 @@ nox.options.sessions = ["lint", "format", "types", "tests", "workflows"]
 PYTHON = "3.11"
 # How to reach the package index, the terminal and (e2e) the engine; nothing that changes a result.
 PASSED = re.compile(
-    r"(PATH|HOME|USER|TMPDIR|TERM|NO_COLOR|FORCE_COLOR|CI|XDG_\w+|PIP_\w+|UV_\w+|SSL_CERT_\w+"
-    r"|REQUESTS_CA_BUNDLE|CURL_CA_BUNDLE|(?i:(https?|all|no)_proxy)|DOCKER_\w+|PIPELINE_E2E_\w+)"
+    r"PATH|HOME|USER|TMPDIR|TERM|NO_COLOR|FORCE_COLOR|CI|XDG_\w+|DOCKER_\w+|PIPELINE_E2E_\w+"
+    r"|(?i:(https?|all|no)_proxy)|SSL_CERT_\w+|REQUESTS_CA_BUNDLE|CURL_CA_BUNDLE"
+    r"|(PIP|UV)_(\w*INDEX\w*|FIND_LINKS|CACHE_DIR|CONFIG_FILE|CERT|\w+_CERTS|\w*HOST|\w*TIMEOUT)"
 )
 FIXED = {"LC_ALL": "C.UTF-8", "PYTHONHASHSEED": "0", "PYTHONUTF8": "1", "TZ": "UTC"}
 CLEANUP = 60.0  # seconds that cancelled e2e tests get to remove their containers

@@ -55,7 +55,7 @@ def run(
         *("--platform", "ubuntu-latest=-self-hosted", "--platform", "self-hosted=-self-hosted"),
         *("--local-repository", f"{_setup_python(checkout)}={stub}"),
         *("--action-cache-path", str(folder / "cache"), "--no-cache-server"),
-        *("--secret-file", str(hidden)),
+        *("--secret-file", str(hidden), "--env", "NO_COLOR=1"),
     ]
     argv += [word for name, value in variables.items() for word in ("--var", f"{name}={value}")]
     argv += [word for name, value in environ.items() for word in ("--env", f"{name}={value}")]
@@ -82,6 +82,8 @@ def _environment() -> dict[str, str]:
     """Return our environment as a runner has it: nothing of this test's virtual environment."""
     ours = str(Path(sys.executable).parent)
     path = [folder for folder in os.environ["PATH"].split(os.pathsep) if folder != ours]
-    private = re.compile(r"PIPELINE_\w+|GITHUB_\w+|VIRTUAL_ENV|ENV_FILE|CODECOV_TOKEN|PYTEST_\w+")
+    private = re.compile(
+        r"(PIPELINE|GITHUB|PYTEST|NOX)_\w+|VIRTUAL_ENV|UV_P\w+|ENV_FILE|CODECOV_TOKEN"
+    )
     kept = {name: value for name, value in os.environ.items() if not private.fullmatch(name)}
     return kept | {"PATH": os.pathsep.join(path)}
