@@ -4,13 +4,16 @@ import fcntl
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-from pipeline.errors import LockedError
+from pipeline.errors import LockedError, UnavailableError
 
 __all__ = ["hold", "holder"]
+
+KERNEL_TABLE = Path("/proc/locks")
 
 
 @contextmanager
@@ -23,40 +26,54 @@ def hold(path: Path, *, command: str) -> Iterator[None]:
 
     Raises:
         LockedError: Another process holds it; the message names it.
+        UnavailableError: The lock file cannot be opened or written.
     """
-    with path.open("a+", encoding="utf-8") as file:
+    with ExitStack() as stack:
         try:
+            file = stack.enter_context(path.open("a+b", buffering=0))
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            since = datetime.now(UTC).isoformat(timespec="seconds")
+            file.truncate(0)
+            file.write(
+                json.dumps({"pid": os.getpid(), "command": command, "since": since}).encode()
+            )
         except BlockingIOError as exc:
-            who = holder(path) or {}
+            who = _written(path)
             raise LockedError(
                 f"Another deployment holds the lock: `{who.get('command', 'unknown')}`, "
                 f"process {who.get('pid', '?')}, since {who.get('since', '?')}.",
                 hint="Wait for it to end, then try again; the lock goes with that process.",
             ) from exc
-        file.truncate(0)
-        since = datetime.now(UTC).isoformat(timespec="seconds")
-        file.write(json.dumps({"pid": os.getpid(), "command": command, "since": since}))
-        file.flush()
-        try:
-            yield
-        finally:
-            file.truncate(0)
+        except OSError as exc:
+            raise UnavailableError(
+                f"The lock {path} cannot be used: {exc.strerror}.",
+                hint="Look at owner, permissions and free space of the state folder.",
+            ) from exc
+        stack.callback(file.truncate, 0)
+        yield
 
 
-def holder(path: Path) -> dict[str, str | int] | None:
+def holder(path: Path) -> dict[str, Any] | None:
     """Return who holds the lock now (pid, command, since); None where nobody does.
 
     Asks the kernel's table instead of trying the lock: a try would, for that instant,
-    turn away a deployment that starts.
+    turn away a deployment that starts. Source: proc(5), /proc/locks.
     """
     try:
-        stat = path.stat()
-        text = path.read_text(encoding="utf-8")
+        inode = f":{path.stat().st_ino}"
     except FileNotFoundError:
         return None
-    device = f"{os.major(stat.st_dev):02x}:{os.minor(stat.st_dev):02x}:{stat.st_ino}"
-    table = Path("/proc/locks").read_text(encoding="ascii").splitlines()
-    if any("FLOCK" in line and device in line.split() for line in table):
-        return dict(json.loads(text or "{}"))
+    who = _written(path)
+    for line in KERNEL_TABLE.read_text(encoding="ascii").splitlines():
+        # By process and inode: some file systems show another device there than to stat().
+        _, kind, _, _, pid, file, *_ = line.replace("->", "").split()
+        if kind == "FLOCK" and file.endswith(inode) and pid == str(who.get("pid")):
+            return who
     return None
+
+
+def _written(path: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(path.read_bytes()))
+    except (OSError, ValueError, TypeError):
+        return {}  # its holder has only just got it
