@@ -63,7 +63,7 @@ def lint(session: nox.Session) -> None:
     sync(session, "lint", "lock")
     run(session, "ruff", "check", *session.posargs)
     run(session, "ruff", "format", "--check")
-    run(session, "poetry", "check", "--lock", "--quiet")
+    run(session, "poetry", "check", "--lock")
 
 
 @nox.session(name="format", python=PYTHON)
