@@ -153,10 +153,11 @@ class Ledger:
 
     @contextmanager
     def _open(self, *, create: bool = False) -> Iterator[sqlite3.Connection]:
-        # Looking must not make anything: before the first deployment there is no ledger.
-        where = self._path if create or self._path.exists() else ":memory:"
         try:
-            db = sqlite3.connect(where, timeout=5.0)
+            # Looking must not make anything: before the first deployment there is no ledger,
+            # or an empty file where that one was killed at its very start.
+            there = create or (self._path.exists() and self._path.stat().st_size > 0)
+            db = sqlite3.connect(self._path if there else ":memory:", timeout=5.0)
             try:
                 db.row_factory = sqlite3.Row
                 if create:
