@@ -16,7 +16,7 @@ __all__ = ["State"]
 
 
 class State:
-    """The state folder of one app on the deploy host; only its owner can enter it."""
+    """The state folder of one app on the deploy host; only its owner can read what is secret."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -32,8 +32,8 @@ class State:
             UsageError: It cannot be made or written.
         """
         try:
+            # One that is there keeps its mode: what is secret in it is closed by itself.
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self.folder.chmod(0o700)
         except OSError as exc:
             raise UsageError(
                 f"The state folder {self.folder} cannot be used: {exc.strerror}.",
@@ -41,7 +41,7 @@ class State:
             ) from exc
 
     def save(self, release: Release, *, compose: str, env: str) -> None:
-        """Keep the release's files; a release that is already kept is left as it is.
+        """Keep the release's files; a release that is already kept is written again, the same.
 
         Raises:
             UnavailableError: The disk is full or read-only.
@@ -61,7 +61,7 @@ class State:
         """Return the release's env snapshot.
 
         Raises:
-            UnavailableError: It is gone.
+            UnavailableError: It is gone or damaged.
         """
         return self._read(release_id, "env")
 
@@ -69,7 +69,7 @@ class State:
         """Return the release's Compose file.
 
         Raises:
-            UnavailableError: It is gone.
+            UnavailableError: It is gone or damaged.
         """
         return self._read(release_id, "docker-compose.yml")
 
@@ -93,9 +93,9 @@ class State:
     def _read(self, release_id: str, name: str) -> str:
         try:
             return (self._release(release_id) / name).read_text(encoding="utf-8")
-        except OSError as exc:
+        except (OSError, UnicodeDecodeError) as exc:
             raise UnavailableError(
-                f"The {name} of release {release_id} is gone: {exc.strerror}.",
+                f"The {name} of release {release_id} cannot be read: {exc}.",
                 hint="`invoke history` lists what was released; deploy that commit again.",
             ) from exc
 
