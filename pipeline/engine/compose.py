@@ -5,6 +5,7 @@ it runs is decided by the files and variables of the bundle it is started with.
 """
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,8 @@ __all__ = ["ComposeEngine"]
 
 SHARED = ("db", "proxy")  # services that every release uses; a deploy never restarts them
 SDK_TIMEOUT = 30  # seconds for one API call
+# Compose has one exit code for everything: its words choose a better message, nothing else.
+_PORT_TAKEN = re.compile(r"port is already allocated|address already in use")
 REVISION_LABEL = "org.opencontainers.image.revision"
 
 
@@ -48,11 +51,22 @@ class ComposeEngine:
             }
         if healthy.issuperset(SHARED):
             return
-        self._compose(
-            bundle,
-            ["up", "--detach", "--no-recreate", "--no-build", "--wait", *SHARED],
-            timeout=timeout,
-        )
+        try:
+            self._compose(
+                bundle,
+                ["up", "--detach", "--no-recreate", "--no-build", "--wait", *SHARED],
+                timeout=timeout,
+            )
+        except EngineError as exc:
+            self._remove_never_started(*SHARED)
+            if _PORT_TAKEN.search(exc.details):
+                port = bundle.variables.get("PIPELINE_PORT", "")
+                raise EngineError(
+                    f"Port {port} of this machine is in use by something else.",
+                    hint="`ss -ltnp` shows by what. End that, or set another PIPELINE_PORT.",
+                    details=exc.details,
+                ) from exc
+            raise
 
     def migrate(self, bundle: Bundle, *, timeout: float) -> None:
         """Run the release's pending migrations in a container of its own.
@@ -143,6 +157,13 @@ class ComposeEngine:
             self._connected = docker.from_env(timeout=SDK_TIMEOUT)
         return self._connected
 
+    def _remove_never_started(self, *services: str) -> None:
+        # They would be started later as they are, with settings that may have changed since.
+        with _docker_errors():
+            for each in self._list(*services):
+                if each["State"] == "created":
+                    self._client.api.remove_container(each["Id"], force=True)
+
     def _list(self, *services: str) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self._client.api.containers(
             all=True, filters={"label": [f"com.docker.compose.project={self._project}"]}
@@ -162,8 +183,10 @@ class ComposeEngine:
                 env=bundle.variables,
             )
         except CommandError as exc:
+            last = (exc.details.splitlines() or [""])[-1].strip()
+            cause = last if exc.code and last else exc.message
             raise EngineError(
-                f"`docker compose {arguments[0]}` did not succeed: {exc.message}",
+                f"Docker Compose failed: {cause}",
                 hint="`invoke doctor` looks at the engine; `invoke logs` shows the containers.",
                 details=exc.details,
             ) from exc

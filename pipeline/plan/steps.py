@@ -51,8 +51,15 @@ class Steps:
         """Do the step.
 
         Raises:
-            PipelineError: It failed.
+            PipelineError: It failed; no secret is in what it says.
         """
+        try:
+            self._do(step)
+        except PipelineError as exc:
+            exc.message, exc.details = self._conceal(exc.message), self._conceal(exc.details)
+            raise
+
+    def _do(self, step: Step) -> None:
         colour = cast("Colour", step.arguments.get("colour"))
         match step.kind:
             case "services":
@@ -162,9 +169,9 @@ class Steps:
     def _failure(self, colour: Colour, message: str) -> ReleaseFailedError:
         lines = [f"{self._last_probe(colour)}"] if self.traffic.servers(colour) else []
         lines += [f"last {LOG_LINES} log lines of {colour}:"]
-        logs = self._conceal(self.engine.logs(colour, lines=LOG_LINES))
+        logs = self.engine.logs(colour, lines=LOG_LINES)
         return ReleaseFailedError(
-            self._conceal(message),
+            message,
             hint="The release that was live before still serves. Mend the commit, then deploy it.",
             details="\n".join([*lines, logs or "(none)"]),
         )
@@ -176,7 +183,7 @@ class Steps:
 
     def _last_probe(self, colour: Colour) -> str:
         server = self.traffic.servers(colour)[0]
-        return f"last probe of {server.address}: {self._conceal(str(self.probe(server.address)))}"
+        return f"last probe of {server.address}: {self.probe(server.address)}"
 
 
 def _host(server: Server) -> str:
