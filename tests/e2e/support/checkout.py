@@ -21,9 +21,11 @@ CHANGES: Mapping[str, Mapping[str, Callable[[str], str]]] = {
     "wrong": {"Dockerfile": lambda text: text + f"ENV APP_SHA={'0' * 40}\n"},
     "migration": {
         "app/migrations/versions/0002_broken.py": lambda text: (
+            "import os, sys\n"
             "from alembic import op\n"
             "revision, down_revision = '0002', '0001'\n"
             "def upgrade():\n"
+            "    sys.stderr.write('on ' + os.environ['DATABASE_URL'] + '\\n')\n"
             "    op.execute('SELECT * FROM nowhere')\n"
         )
     },

@@ -1,0 +1,202 @@
+"""Each mistake: one clear message with the next step, the right exit code, nothing changed."""
+
+import os
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.support import machine
+from tests.e2e.support.command import Ran
+from tests.e2e.support.site import Site, docker_config
+
+UNKNOWN = "0123456789abcdef0123456789abcdef01234567"
+
+
+@pytest.fixture
+def site_as_it_was(a_live: Site) -> Iterator[Site]:
+    """The site with `a` live, which must be just as it was afterwards."""
+    with a_live.untouched():
+        yield a_live
+
+
+def test_an_unknown_commit_cannot_be_built(site_as_it_was: Site):
+    assert UNKNOWN in site_as_it_was.invoke("build", "--sha", UNKNOWN).refused(2).error
+
+
+def test_an_unknown_commit_cannot_be_deployed(site_as_it_was: Site):
+    ran = site_as_it_was.invoke("deploy", "--sha", UNKNOWN, "--json").refused(1)
+    assert UNKNOWN in ran.error
+    assert ran.json["error"]["type"] == "RegistryError"
+
+
+@pytest.mark.parametrize("command", ["build", "push", "deploy"])
+@pytest.mark.parametrize(
+    "sha", ["; rm -rf /", "../x", "", "--help-me", "$(id)", "HEAD:README.md", "0" * 500, "no-such"]
+)
+def test_a_malformed_sha_is_refused(site_as_it_was: Site, command: str, sha: str):
+    site_as_it_was.invoke(command, f"--sha={sha}").refused(2)
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["no-such-task"],
+        ["deploy", "--no-such-flag"],
+        ["deploy", "--replicas", "0"],
+        ["deploy", "--replicas", "many"],
+        ["deploy", "--strategy", "hope"],
+    ],
+    ids=" ".join,
+)
+def test_bad_usage_is_refused(site_as_it_was: Site, argv: list[str]):
+    site_as_it_was.invoke(*argv).refused(2)
+
+
+def test_a_setting_that_is_nonsense(site_as_it_was: Site):
+    ran = site_as_it_was.invoke("status", PIPELINE_PORT="eighty", PIPELINE_REPLICAS="99").refused(2)
+    assert "port" in ran.error
+    assert "replicas" in ran.error, "every problem at once"
+
+
+def test_the_registry_is_down(site_as_it_was: Site):
+    nowhere = f"127.0.0.1:{machine.free_port()}"
+    for command in ("push", "deploy"):
+        sha = site_as_it_was.commits["b"]
+        tagged = f"{nowhere}/{site_as_it_was.app}/panager:{sha}"
+        if command == "push":  # there is something to push, so that the registry is asked
+            machine.docker("tag", f"{site_as_it_was.repository}:{sha}", tagged)
+        else:
+            machine.docker("rmi", tagged)
+        ran = site_as_it_was.invoke(command, "--sha", sha, PIPELINE_REGISTRY=nowhere).refused(1)
+        assert nowhere in ran.error
+
+
+def test_the_registry_refuses_the_login(site_as_it_was: Site, tmp_path: Path):
+    config = str(docker_config(tmp_path / "docker"))
+    ran = site_as_it_was.invoke(
+        "login", DOCKER_CONFIG=config, PIPELINE_REGISTRY_PASSWORD="not-the-password"
+    ).refused(1)
+    assert "login" in ran.error
+    assert "not-the-password" not in ran.text
+
+
+def test_a_login_without_a_password(site_as_it_was: Site):
+    ran = site_as_it_was.invoke("login", PIPELINE_REGISTRY_PASSWORD="").refused(2)
+    assert "PIPELINE_REGISTRY_PASSWORD" in ran.stderr
+
+
+def test_nobody_has_logged_in(site_as_it_was: Site, tmp_path: Path):
+    config = str(docker_config(tmp_path / "docker"))
+    ran = site_as_it_was.invoke("deploy", "--sha", UNKNOWN, DOCKER_CONFIG=config).refused(1)
+    assert "refused" in ran.error
+    assert "invoke login" in ran.stderr
+
+
+@pytest.mark.parametrize("command", ["build", "push", "deploy", "rollback"])
+def test_no_engine_answers(site_as_it_was: Site, command: str):
+    argv = [] if command == "rollback" else ["--sha", site_as_it_was.commits["b"]]
+    ran = site_as_it_was.invoke(command, *argv, DOCKER_HOST="unix:///nonexistent.sock").refused(1)
+    assert "Docker Engine" in ran.error
+
+
+def test_the_port_is_in_use(spare_site: Site, shipped: dict[str, dict[str, Ran]], site: Site):
+    with socket.create_server(("127.0.0.1", spare_site.port)):
+        ran = spare_site.deploy(
+            "a",
+            PIPELINE_REPOSITORY=site.invoke.environ["PIPELINE_REPOSITORY"],
+            DOCKER_CONFIG=site.invoke.environ["DOCKER_CONFIG"],
+        ).refused(1)
+        assert f"Port {spare_site.port}" in ran.error
+        assert spare_site.colours() == {}
+        assert machine.containers(spare_site.app, "proxy") == [], "nothing that stands in the way"
+
+
+@pytest.mark.parametrize(
+    ("content", "cause"),
+    [
+        (b"POSTGRES_PASSWORD=x\nthis is no assignment\n", "line 2"),
+        (b"POSTGRES_PASSWORD='unfinished\n", "malformed"),
+        (b"\xff\xfe\x00", "UTF-8"),
+        (b"", "DATABASE_URL"),
+    ],
+)
+def test_a_malformed_env_file(site_as_it_was: Site, tmp_path: Path, content: bytes, cause: str):
+    env = tmp_path / "env"
+    env.write_bytes(content)
+    ran = site_as_it_was.deploy("b", "--env-file", str(env)).refused(2)
+    assert cause in ran.error
+    assert str(env) in ran.error
+
+
+def test_an_env_file_that_cannot_be_read(site_as_it_was: Site, tmp_path: Path):
+    for env in (tmp_path / "missing", tmp_path):
+        ran = site_as_it_was.deploy("b", "--env-file", str(env)).refused(2)
+        assert str(env) in ran.error
+
+
+def test_a_dirty_tree_is_not_built(site_as_it_was: Site):
+    stray = site_as_it_was.invoke.root / "app/stray.py"
+    stray.write_text("")
+    try:
+        ran = site_as_it_was.invoke("build").refused(2)
+    finally:
+        stray.unlink()
+    assert "app/stray.py" in ran.stderr
+
+
+def test_a_rollback_with_nothing_to_go_back_to(spare_site: Site):
+    spare_site.invoke("rollback").refused(2)
+    assert machine.containers(spare_site.app) == []
+
+
+def test_two_deployments_at_once(site_as_it_was: Site):
+    with deploying(site_as_it_was) as first:
+        ran = site_as_it_was.deploy("b").refused(4)
+        assert site_as_it_was.commits["unready"] in ran.error
+        assert f"process {first.pid}" in ran.error
+        site_as_it_was.invoke("rollback").refused(4)
+
+
+def test_a_cancelled_deployment_is_undone(site_as_it_was: Site):
+    with deploying(site_as_it_was) as first:
+        first.send_signal(signal.SIGTERM)
+        _, stderr = first.communicate(timeout=30)
+    assert first.returncode == 1
+    assert "cancelled" in stderr
+    assert "Traceback" not in stderr
+    assert site_as_it_was.history()[0]["outcome"] == "failed"
+
+
+def test_a_killed_deployment_stops_nobody(a_live: Site):
+    with deploying(a_live) as first:
+        first.kill()
+        first.communicate(timeout=30)
+    assert a_live.served() == "a"
+    with a_live.under_load():
+        a_live.deploy("b").ok()
+    assert a_live.served() == "b"
+    assert len(a_live.colours()) == 1
+
+
+@contextmanager
+def deploying(site: Site) -> Iterator[subprocess.Popen[str]]:
+    """Have a deployment under way that waits for a release which never gets ready."""
+    sha = site.commits["unready"]
+    process = site.invoke.start("deploy", "--sha", sha, PIPELINE_START_TIMEOUT="60")
+    try:
+        machine.eventually(
+            lambda: len(site.colours()) == 2 or process.poll() is not None,
+            within=30,
+            what="the new colour's container",
+        )
+        assert process.poll() is None, process.communicate()
+        yield process
+    finally:
+        if process.poll() is None:
+            os.kill(process.pid, signal.SIGTERM)
+            process.communicate(timeout=60)
