@@ -30,13 +30,15 @@ __all__ = [
     "mirror_lines",
     "mirrors",
     "origin",
-    "read_distro",
     "run_apt",
+    "this_distro",
 ]
 
+OS_RELEASE = Path("/etc/os-release")
 ETC = Path("/etc/apt")
 KEYS = Path("/etc/apt/keyrings")
 POLICY = Path("/usr/sbin/policy-rc.d")
+SYSTEMD = Path("/run/systemd/system")  # there exactly where systemd is PID 1
 DEBIAN_KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 UPDATE_SECONDS = 300.0
 INSTALL_SECONDS = 900.0
@@ -104,8 +106,9 @@ UBUNTU = Vendor(
 )
 
 
-def read_distro(text: str) -> Distro:
-    """Return what an os-release file says; empty where it says nothing."""
+def this_distro() -> Distro:
+    """Return what /etc/os-release says of this machine; empty where it says nothing."""
+    text = OS_RELEASE.read_text(encoding="utf-8") if OS_RELEASE.exists() else ""
     pairs = (line.split("=", 1) for line in text.splitlines() if "=" in line)
     fields = {name: value.strip("\"'") for name, value in pairs}
     return Distro(id=fields.get("ID", ""), codename=fields.get("VERSION_CODENAME", ""))
@@ -299,7 +302,7 @@ def _stanza(uri: str, suite: str, component: str, signed_by: str) -> str:
 def _services_stay_down() -> Iterator[None]:
     # Without systemd a package's init script would start the engine half-way through the
     # installation, and its failure there would fail apt. We start it ourselves, afterwards.
-    if POLICY.exists() or Path("/run/systemd/system").is_dir():
+    if POLICY.exists() or SYSTEMD.is_dir():
         yield
         return
     POLICY.write_text("#!/bin/sh\nexit 101\n", encoding="utf-8")

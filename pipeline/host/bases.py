@@ -18,7 +18,6 @@ from pipeline.errors import CommandError, EngineError, UnavailableError, UsageEr
 from pipeline.host import apt
 from pipeline.host.client import connect
 from pipeline.host.consent import Confirm, Report, agree
-from pipeline.host.docker import OS_RELEASE
 from pipeline.host.probes import http_answers
 from pipeline.settings import Settings
 
@@ -143,7 +142,7 @@ def _pull(name: str, report: Report) -> bool:
 
 
 def _build(names: Sequence[str], report: Report) -> None:
-    distro = apt.read_distro(OS_RELEASE.read_text(encoding="utf-8") if OS_RELEASE.exists() else "")
+    distro = apt.this_distro()
     if distro.id != "debian":
         raise UnavailableError(
             f"{', '.join(names)}: cannot be pulled, and stand-ins are built on Debian only.",

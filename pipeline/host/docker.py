@@ -35,10 +35,8 @@ POLL_SECONDS = 0.05
 LOG_LINES = 20
 LOG = Path("/var/log/dockerd.log")
 PID_FILE = Path("/var/run/docker.pid")
-SYSTEMD = Path("/run/systemd/system")  # there exactly where systemd is PID 1
 DOCKER_CE = Path("/var/lib/dpkg/info/docker-ce.list")
 APPARMOR = Path("/sys/module/apparmor/parameters/enabled")
-OS_RELEASE = Path("/etc/os-release")
 SBIN = "/usr/local/sbin:/usr/sbin:/sbin"  # not on every user's PATH
 
 
@@ -119,7 +117,7 @@ def observe() -> Machine:
     client = shutil.which("docker") is not None
     engine = _engine_version(client=client)
     daemon = shutil.which("dockerd", path=f"{os.environ.get('PATH', '')}:{SBIN}") is not None
-    distro = apt.read_distro(OS_RELEASE.read_text(encoding="utf-8") if OS_RELEASE.exists() else "")
+    distro = apt.this_distro()
     docker_ce = DOCKER_CE.exists()
     fresh = not (engine or daemon)
     return Machine(
@@ -131,7 +129,7 @@ def observe() -> Machine:
         compose=compose_version() if client else (),
         buildx=client and _answer(["docker", "buildx", "version"]) != "",
         root=os.geteuid() == 0,
-        systemd=SYSTEMD.is_dir(),
+        systemd=apt.SYSTEMD.is_dir(),
         apparmor=_apparmor_incomplete(),
         docker_ce=docker_ce,
         distro=distro,

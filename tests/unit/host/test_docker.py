@@ -1,0 +1,274 @@
+import os
+import subprocess
+import sys
+
+import pytest
+
+from pipeline import shell
+from pipeline.errors import CommandError, EngineError, UsageError
+from pipeline.host import apt, docker
+from pipeline.host.docker import Install, Machine, Start, needed
+from tests.unit.host.conftest import no
+
+BOOKWORM = apt.Distro(id="debian", codename="bookworm")
+NOBLE = apt.Distro(id="ubuntu", codename="noble")
+READY = {"daemon": True, "client": True, "compose": (2, 26), "buildx": True, "distro": BOOKWORM}
+
+
+def ensure(said, *, yes=True):
+    docker.ensure_engine(yes=yes, interactive=False, confirm=no, report=said.append)
+
+
+@pytest.fixture
+def clients(machine):
+    """Put a client with both plugins on PATH."""
+    machine.programs["docker"] = "/usr/local/bin/docker"
+    machine.commands.plan("docker version", "26.1.5\n")
+    machine.commands.plan("docker compose version", "2.26.1-4\n")
+    machine.commands.plan("docker buildx version", "github.com/docker/buildx 0.13.1\n")
+    machine.commands.plan("docker context show", "default\n")
+    return machine
+
+
+@pytest.fixture
+def stopped(clients, monkeypatch):
+    """Install an engine that does not run; `start()` makes it answer."""
+    machine = clients
+    machine.programs["dockerd"] = "/usr/sbin/dockerd"
+    machine.up, machine.spawned = False, []
+
+    def start(_=None):
+        machine.up = True
+
+    def spawn(argv, *, log):
+        machine.spawned.append((argv, log))
+        start()
+        return os.getpid()
+
+    machine.start = start
+    monkeypatch.setattr(shell, "spawn", spawn)
+    monkeypatch.setattr(docker, "engine_pings", lambda: machine.up)
+    machine.commands.plan("docker version", lambda _: "26.1.5" if machine.up else "")
+    return machine
+
+
+def test_what_is_there_is_used(clients, said):
+    ensure(said, yes=False)
+    assert said == ["Docker Engine 26.1.5 answers, with Compose 2.26 and buildx"]
+
+
+def test_a_ready_machine_needs_nothing():
+    assert needed(Machine(engine="26.1.5", **READY)) == ()
+
+
+def test_a_clean_debian_12_needs_everything():
+    install, start = needed(Machine(distro=BOOKWORM))
+    assert install == Install(
+        packages=("docker.io", "ca-certificates", "docker-cli", "docker-compose", "docker-buildx"),
+        parts=("engine", "client", "compose", "buildx"),
+        origin="Debian (docker's from trixie, nothing else)",
+        key=None,
+    )
+    assert start == Start(systemd=False)
+    assert str(install).startswith("Docker Engine, the docker command, Compose v2, buildx: install")
+    assert "dockerd.log" in str(start)
+
+
+@pytest.mark.parametrize(
+    ("have", "packages"),
+    [
+        ({"distro": NOBLE}, "docker.io ca-certificates docker-compose-v2 docker-buildx"),
+        ({"distro": NOBLE, "client": True, "daemon": True}, "docker-compose-v2 docker-buildx"),
+        (
+            {"distro": BOOKWORM, "client": True},
+            "docker.io ca-certificates docker-compose docker-buildx",
+        ),
+        ({**READY, "compose": (2, 19)}, "docker-compose"),
+        ({**READY, "compose": (), "docker_ce": True}, "docker-compose-plugin"),
+        ({**READY, "daemon": False, "apparmor": True}, "docker.io ca-certificates apparmor"),
+        ({**READY, "buildx": False, "apparmor": True}, "docker-buildx"),
+        (
+            {"distro": NOBLE, "docker_key": b"k"},
+            "docker-ce containerd.io docker-ce-cli docker-compose-plugin docker-buildx-plugin",
+        ),
+    ],
+)
+def test_only_what_is_missing_is_installed(have, packages):
+    assert " ".join(needed(Machine(**have))[0].packages) == packages
+
+
+def test_the_sentence_names_the_vendor():
+    origins = [
+        str(needed(Machine(**have))[0]).rpartition(" from ")[2]
+        for have in (
+            {"distro": NOBLE},
+            {"distro": NOBLE, "docker_key": b"k"},
+            {"distro": apt.Distro(id="debian", codename="trixie")},
+        )
+    ]
+    assert origins == ["Ubuntu", "Docker's own repository", "Debian"]
+
+
+def test_a_stopped_engine_is_only_started():
+    assert needed(Machine(**READY, systemd=True)) == (Start(systemd=True),)
+    assert "systemctl enable --now docker" in str(Start(systemd=True))
+
+
+@pytest.mark.parametrize("elsewhere", ["DOCKER_HOST=tcp://10.0.0.1:2376", "docker context far"])
+def test_an_engine_elsewhere_is_never_replaced(elsewhere):
+    with pytest.raises(EngineError, match=elsewhere) as caught:
+        needed(Machine(distro=BOOKWORM, elsewhere=elsewhere))
+    assert caught.value.exit_code == 1
+
+
+def test_an_engine_that_refuses_this_user_is_named():
+    with pytest.raises(EngineError, match="may not talk") as caught:
+        needed(Machine(**READY, refused=True, root=False))
+    assert "usermod -aG docker" in caught.value.hint
+
+
+def test_only_root_can_set_a_machine_up():
+    with pytest.raises(UsageError, match=r"Only root.*docker-cli.*dockerd") as caught:
+        needed(Machine(distro=BOOKWORM, root=False))
+    assert caught.value.hint == "sudo ./bin/invoke host --yes"
+    assert needed(Machine(engine="26.1.5", **READY, root=False)) == ()
+
+
+@pytest.mark.parametrize(
+    "distro", [apt.Distro(id="fedora", codename=""), apt.Distro(id="", codename="")]
+)
+def test_an_unknown_distribution_is_left_to_its_owner(distro):
+    with pytest.raises(UsageError, match="Debian and Ubuntu only"):
+        needed(Machine(distro=distro))
+
+
+def test_without_agreement_everything_missing_is_listed_and_nothing_done(machine, said):
+    with pytest.raises(UsageError) as caught:
+        ensure(said, yes=False)
+    for word in ("docker.io", "docker-compose", "docker-buildx", "dockerd", "base images"):
+        assert word in caught.value.message
+    assert machine.commands.ran == []
+    assert said == []
+
+
+def test_the_context_and_docker_host_are_seen(clients, monkeypatch):
+    clients.commands.plan("docker version", "cannot connect", code=1)
+    clients.commands.plan("docker context show", "far\n")
+    assert docker.observe().elsewhere == "docker context far"
+    monkeypatch.setenv("DOCKER_HOST", "tcp://10.0.0.1:2376")
+    assert docker.observe().elsewhere == "DOCKER_HOST=tcp://10.0.0.1:2376"
+
+
+def test_an_engine_without_a_client_is_seen_on_its_socket(machine, monkeypatch):
+    monkeypatch.setattr(docker, "engine_pings", lambda: True)
+    assert docker.observe().lacks == ("client", "compose", "buildx")
+
+
+def test_a_client_that_hangs_or_lacks_its_plugins_is_no_answer(clients):
+    clients.commands.plan("docker version", CommandError("did not finish"))
+    clients.commands.plan("docker compose version", "unknown command", code=1)
+    seen = docker.observe()
+    assert (seen.engine, seen.compose, seen.client) == ("", (), True)
+
+
+def test_a_socket_that_this_user_may_not_write_is_seen(machine, monkeypatch):
+    (machine.path / "docker.sock").touch()
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    assert docker.observe().refused
+
+
+def test_apparmor_without_its_tools_is_seen(machine):
+    (machine.path / "apparmor").write_text("Y\n")
+    assert docker.observe().apparmor
+    machine.programs["apparmor_parser"] = "/usr/sbin/apparmor_parser"
+    assert not docker.observe().apparmor
+
+
+def test_a_clean_machine_is_set_up(machine, said, monkeypatch):
+    spawned = []
+
+    def installing(_):
+        machine.programs.update(docker="/usr/bin/docker", dockerd="/usr/sbin/dockerd")
+        machine.commands.plan("docker version", "26.1.5")
+        machine.commands.plan("docker compose version", "v2.26.1")
+        machine.commands.plan("docker buildx version", "0.13.1")
+
+    machine.commands.plan("apt-get install", installing)
+    monkeypatch.setattr(shell, "spawn", lambda argv, log: spawned.append(argv) or os.getpid())
+    monkeypatch.setattr(docker, "engine_pings", lambda: bool(spawned))
+    ensure(said)
+    assert spawned == [["dockerd"]]
+    assert said[-1].startswith("Docker Engine started in ")
+
+
+def test_an_installation_that_left_something_out_is_an_error(stopped, said):
+    stopped.commands.plan("docker buildx version", "unknown command", code=1)
+    stopped.commands.plan("apt-get install")
+    with pytest.raises(EngineError, match="still missing: buildx"):
+        ensure(said)
+
+
+def test_the_daemon_is_started_with_a_log(stopped, said):
+    ensure(said)
+    assert stopped.spawned == [(["dockerd"], stopped.path / "dockerd.log")]
+
+
+def test_systemd_starts_the_engine_where_it_rules(stopped, said):
+    (stopped.path / "systemd").mkdir()
+    stopped.commands.plan("systemctl enable --now docker", stopped.start)
+    ensure(said)
+    assert stopped.spawned == []
+
+
+def test_systemds_failure_shows_the_journal(stopped, said):
+    (stopped.path / "systemd").mkdir()
+    stopped.commands.plan("systemctl enable --now docker", code=1)
+    stopped.commands.plan("journalctl -u docker", "failed to start daemon\n")
+    with pytest.raises(EngineError, match="ended by itself") as caught:
+        ensure(said)
+    assert caught.value.details == "failed to start daemon"
+
+
+def test_a_daemon_that_ends_shows_what_it_said_this_time(stopped, said, monkeypatch):
+    log = stopped.path / "dockerd.log"
+    log.write_text("an older failure\n")
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+
+    def spawn(argv, *, log):
+        with log.open("a") as file:
+            file.write('level=info msg="starting"\nunable to configure\n')
+        return ended.pid
+
+    monkeypatch.setattr(shell, "spawn", spawn)
+    with pytest.raises(EngineError, match="ended by itself") as caught:
+        ensure(said)
+    assert caught.value.details == "unable to configure"
+
+
+def test_a_daemon_that_never_answers_meets_the_deadline(stopped, said, monkeypatch):
+    (stopped.path / "dockerd.log").touch()
+    monkeypatch.setattr(shell, "spawn", lambda argv, log: os.getpid())
+    monkeypatch.setattr(docker, "START_SECONDS", 0.01)
+    with pytest.raises(EngineError, match="does not answer"):
+        ensure(said)
+
+
+def test_a_daemon_that_somebody_else_just_started_is_waited_for(stopped, said, monkeypatch):
+    program = stopped.path / "dockerd"  # the kernel names a process after its file
+    program.symlink_to(sys.executable)
+    with subprocess.Popen([program, "-c", "input()"], stdin=subprocess.PIPE) as other:
+        (stopped.path / "docker.pid").write_text(str(other.pid))
+        answers = iter([False, False, True])
+        monkeypatch.setattr(docker, "engine_pings", lambda: next(answers))
+        stopped.commands.plan("docker version", "", code=1)
+        monkeypatch.setattr("time.sleep", lambda _: stopped.commands.plan("docker version", "26.1"))
+        ensure(said)
+        other.communicate(b"\n")
+    assert stopped.spawned == []
+
+
+def test_a_stale_pid_file_stops_nobody(stopped, said):
+    (stopped.path / "docker.pid").write_text(str(os.getpid()))  # not a dockerd
+    ensure(said)
+    assert len(stopped.spawned) == 1
