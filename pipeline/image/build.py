@@ -138,7 +138,7 @@ def _secrets(settings: Settings) -> dict[str, Path]:
     ):
         if path.is_file():
             found[name] = path
-        elif path != default:
+        elif path not in {default, Path()}:
             raise UsageError(
                 f"The file {path} for the build does not exist.",
                 hint="`invoke doctor` shows where the settings ca_bundle and pip_config come from.",
