@@ -27,6 +27,7 @@ PASSED = re.compile(
     r"|(?i:(https?|all|no)_proxy)|SSL_CERT_\w+|REQUESTS_CA_BUNDLE|CURL_CA_BUNDLE"
     r"|(PIP|UV)_(\w*INDEX\w*|FIND_LINKS|CACHE_DIR|CONFIG_FILE|CERT|\w+_CERTS|\w*HOST|\w*TIMEOUT)"
 )
+UV = {"UV_DEFAULT_INDEX": "PIP_INDEX_URL", "SSL_CERT_FILE": "PIP_CERT"}  # it does not read pip's
 FIXED = {"LC_ALL": "C.UTF-8", "PYTHONHASHSEED": "0", "PYTHONUTF8": "1", "TZ": "UTC"}
 CLEANUP = 60.0  # seconds that cancelled e2e tests get to remove their containers
 
@@ -34,6 +35,9 @@ CLEANUP = 60.0  # seconds that cancelled e2e tests get to remove their container
 def environment() -> dict[str, str]:
     """Return the variables that a session's programs see."""
     passed = {name: value for name, value in os.environ.items() if PASSED.fullmatch(name)}
+    for name, pips in UV.items():
+        if pips in passed:
+            passed.setdefault(name, passed[pips])
     return passed | FIXED
 
 

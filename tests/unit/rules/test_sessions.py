@@ -11,6 +11,14 @@ def test_a_session_can_reach_the_index_and_the_engine(monkeypatch):
     assert noxfile.environment()["DOCKER_HOST"] == "unix:///elsewhere"
 
 
+def test_uv_asks_the_index_that_pip_asks(monkeypatch):
+    monkeypatch.delenv("UV_DEFAULT_INDEX", raising=False)
+    monkeypatch.setenv("PIP_INDEX_URL", "https://index.example/simple")
+    assert noxfile.environment()["UV_DEFAULT_INDEX"] == "https://index.example/simple"
+    monkeypatch.setenv("UV_DEFAULT_INDEX", "https://other.example/simple")
+    assert noxfile.environment()["UV_DEFAULT_INDEX"] == "https://other.example/simple"
+
+
 def test_nothing_else_of_the_caller_reaches_it(monkeypatch):
     strangers = ("PYTEST_ADDOPTS", "DATABASE_URL", "PYTHONPATH", "ENV_FILE", "PIPELINE_PORT")
     misleading = ("VIRTUAL_ENV", "UV_PYTHON", "UV_NO_VERIFY_HASHES", "PIP_TARGET", "COVERAGE_FILE")
