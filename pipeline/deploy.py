@@ -151,11 +151,12 @@ class Delivery:
             text = self.settings.env_content.reveal()
             return env.parse(text, name="ENV_FILE", required=required), "ENV_FILE"
         path = self.settings.root / self.settings.env_file
-        live = self.ledger.live()
-        if live and not path.exists() and self.settings.sources.get("env_file") != "--env-file":
-            # On a server without an env file, what is live goes on with what it has.
-            name = f"release {live[1].id}"
-            return env.restore(self.state.env(live[1].id), name=name, required=required), name
+        kept = self.ledger.lives()
+        if kept and not path.exists() and self.settings.sources.get("env_file") != "--env-file":
+            # On a server without an env file, the service goes on with what it had.
+            name = f"release {kept[0][1].id}"
+            text = self.state.env(kept[0][1].id)
+            return env.parse(text, name=name, required=required), name
         return env.read(path, required=required), str(path)
 
     def _earlier(self, to: str | None) -> Release:

@@ -110,8 +110,9 @@ def down(settings: Settings, *, volumes: bool, report: Report) -> None:
 def _ensure_env_file(settings: Settings, report: Report) -> None:
     """Make an env file from the example where there is none, with a password of its own."""
     path = settings.root / settings.env_file
-    if settings.env_content or path.exists():
-        return
+    earlier = Ledger(State(settings.state_dir).ledger).lives()
+    if settings.env_content or path.exists() or earlier:
+        return  # a new password would lock an earlier release's database
     example = (settings.root / ".env.example").read_text(encoding="utf-8")
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:

@@ -14,6 +14,7 @@ from pipeline.errors import (
 )
 from pipeline.ports import Answer
 from pipeline.release import lock
+from pipeline.release.ledger import Deployment
 from pipeline.settings import Secret
 from tests.fakes import FakeEngine, FakeTraffic
 from tests.unit.delivery.conftest import A, B, Host, reference
@@ -214,8 +215,12 @@ def test_the_env_of_the_ci_secret_comes_before_the_file(host: Host):
     assert host.delivery().state.env(outcome.release.id) == 'KEY="secret"\n'
 
 
-def test_without_an_env_file_what_is_live_keeps_its_own(host: Host):
+@pytest.mark.parametrize("down", [False, True])
+def test_without_an_env_file_the_service_keeps_what_it_had(host: Host, down: bool):
     host.deploy(A)
+    if down:
+        stopped = Deployment(kind="down", release=None, colour=None, outcome="stopped")
+        host.delivery().ledger.record(stopped)
     host.settings = replace(host.settings, env_file=host.folder / "gone")
     delivery = host.delivery()
     outcome = delivery.deploy(sha=B, pull=host.on_host, compose="services: {}")

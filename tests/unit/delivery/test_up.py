@@ -103,6 +103,12 @@ def test_up_makes_an_env_file_with_one_new_password_once(calls, settings):
     assert path.read_text() == text
 
 
+def test_up_makes_no_new_password_where_a_release_was_live(calls, settings, host):
+    host.deploy("a" * 40)
+    run(replace(settings, state_dir=host.folder / "state"), [])
+    assert not (settings.root / ".env").exists()
+
+
 def test_up_does_not_verify_what_did_not_get_live(calls, settings, monkeypatch):
     failed = SimpleNamespace(error=RuntimeError())
     monkeypatch.setattr(module.Shipping, "deploy", lambda *_: failed)
