@@ -46,13 +46,10 @@ class HAProxy:
             TrafficError: The map has something in it that is no colour.
         """
         try:
-            lines = self._ask(f"show map {MAP_IN_CONTAINER}").splitlines()
-            word = lines[0].split()[-1] if lines else NOBODY
+            text = self._ask(f"show map {MAP_IN_CONTAINER}")
         except TrafficError:
-            if not self._map.exists():
-                return None
-            word = self._map.read_text(encoding="utf-8").split()[-1]
-        return self._colour(word)
+            text = self._file()
+        return _colour(text)
 
     def servers(self, colour: Colour) -> tuple[Server, ...]:
         """Return the colour's resolved servers.
@@ -80,7 +77,7 @@ class HAProxy:
         """
         for row in self._stat(colour, SERVER_ROWS):
             if row["addr"] == address:
-                self._ask(f"set server {colour}/{row['svname']} health down")
+                self._tell(f"set server {colour}/{row['svname']} health down")
 
     def sessions(self, colour: Colour) -> int:
         """Return how many requests of the colour are in flight or queued.
@@ -96,27 +93,50 @@ class HAProxy:
     def switch(self, colour: Colour | None) -> Colour | None:
         """Send new requests to `colour`, durably; return the colour it replaced.
 
-        The running proxy is switched first: where that fails, nothing has changed.
+        The running proxy is switched first: where that fails, nothing has changed. Where
+        its file cannot follow, it is switched back.
 
         Raises:
-            TrafficError: The proxy does not answer or refused.
+            TrafficError: The proxy does not answer or refused, or the disk did.
         """
         replaced = self.live()
-        word = colour or NOBODY
-        answer = self._ask(f"set map {MAP_IN_CONTAINER} live {word}")
-        if answer.strip():
-            raise TrafficError(f"The proxy refused to switch to {word}: {answer.strip()}")
-        _write_map(self._map, word)
+        self._tell(f"set map {MAP_IN_CONTAINER} live {colour or NOBODY}")
+        try:
+            _write_map(self._map, colour)
+        except TrafficError:
+            self._tell(f"set map {MAP_IN_CONTAINER} live {replaced or NOBODY}")
+            raise
         return replaced
 
     def forget(self) -> None:
-        """Name no colour as live in the file; for when the proxy itself is gone."""
+        """Name no colour as live in the file; for when the proxy itself is gone.
+
+        Raises:
+            TrafficError: The disk refused.
+        """
         if self._map.exists():
-            _write_map(self._map, NOBODY)
+            _write_map(self._map, None)
+
+    def _file(self) -> str:
+        try:
+            return self._map.read_text(encoding="utf-8", errors="replace")
+        except FileNotFoundError:
+            return f"live {NOBODY}"
+        except OSError as exc:
+            raise TrafficError(f"{self._map} cannot be read: {exc.strerror}.") from exc
 
     def _stat(self, colour: Colour, rows: str) -> list[dict[str, str]]:
-        text = self._ask(f"show stat {colour} {rows} -1").removeprefix("# ")
-        return list(csv.DictReader(io.StringIO(text)))
+        text = self._ask(f"show stat {colour} {rows} -1")
+        if not text.startswith("# pxname,"):
+            raise TrafficError(
+                f"The proxy does not know {colour}: {text.strip()}",
+                hint="It runs with another haproxy.cfg: `invoke down`, then deploy again.",
+            )
+        return list(csv.DictReader(io.StringIO(text.removeprefix("# "))))
+
+    def _tell(self, command: str) -> None:
+        if answer := self._ask(command).strip():  # silence is consent
+            raise TrafficError(f"The proxy refused `{command}`: {answer}")
 
     def _ask(self, command: str) -> str:
         try:
@@ -132,18 +152,21 @@ class HAProxy:
                 f"The proxy's runtime socket does not answer ({exc}).",
                 hint="`docker ps` shows whether the proxy runs; the next deploy starts it.",
             ) from exc
-        return b"".join(chunks).decode()
+        return b"".join(chunks).decode(errors="replace")
 
-    @staticmethod
-    def _colour(word: str) -> Colour | None:
-        if word == NOBODY:
-            return None
-        if word in get_args(Colour):
-            return cast("Colour", word)
-        raise TrafficError(
-            f"live.map names {word!r}, which is no colour.",
-            hint="Put `live blue` or `live green` into it, then restart the proxy.",
-        )
+
+def _colour(text: str) -> Colour | None:
+    """Return the colour that a map names, in its file or as the proxy shows it."""
+    words = text.split()
+    word = words[-1] if words[-2:-1] == ["live"] else ""
+    if word == NOBODY:
+        return None
+    if word in get_args(Colour):
+        return cast("Colour", word)
+    raise TrafficError(
+        f"live.map names no colour: {text.strip()!r}.",
+        hint="Put `live blue` or `live green` into it, then restart the proxy.",
+    )
 
 
 def _last_check(row: dict[str, str]) -> str:
@@ -156,23 +179,51 @@ def install(*, config: Path, run: Path) -> str:
 
     The container gets the official image's user where we may give the folder away
     (root), else our own, so that we and nobody else can reach the socket.
+
+    Raises:
+        TrafficError: They cannot be written.
     """
-    config.mkdir(parents=True, exist_ok=True)
-    run.mkdir(parents=True, exist_ok=True)
     uid, gid = (99, 99) if os.geteuid() == 0 else (os.geteuid(), os.getegid())
-    os.chown(run, uid, gid)
-    run.chmod(0o750)
-    shutil.copyfile(CONFIG_DIR / "haproxy.cfg", config / "haproxy.cfg")
-    if not (config / "live.map").exists():
-        _write_map(config / "live.map", NOBODY)
+    try:
+        for folder in (config, run):
+            folder.mkdir(parents=True, exist_ok=True)
+        os.chown(run, uid, gid)
+        run.chmod(0o750)
+        shutil.copyfile(CONFIG_DIR / "haproxy.cfg", config / "haproxy.cfg")
+        if not (config / "live.map").exists():
+            _write_map(config / "live.map", None)
+        # The proxy's user reads them, whatever our umask is.
+        config.chmod(0o755)
+        (config / "haproxy.cfg").chmod(0o644)
+    except OSError as exc:
+        raise TrafficError(
+            f"The proxy's folders {config} and {run} cannot be laid out: {exc}.",
+            hint="Deploy as the user who did so before, or set another state_dir.",
+        ) from exc
     return f"{uid}:{gid}"
 
 
-def _write_map(path: Path, word: str) -> None:
+def _write_map(path: Path, colour: Colour | None) -> None:
     fresh = path.with_suffix(".new")
-    with fresh.open("w", encoding="utf-8") as file:
-        file.write(f"live {word}\n")
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.chmod(0o644)  # the proxy's user reads it
-    fresh.replace(path)
+    try:
+        with fresh.open("w", encoding="utf-8") as file:
+            file.write(f"live {colour or NOBODY}\n")
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.chmod(0o644)  # the proxy's user reads it
+        fresh.replace(path)
+        _sync_names(path.parent)
+    except OSError as exc:
+        raise TrafficError(
+            f"`live {colour or NOBODY}` could not be kept in {path}: {exc.strerror}.",
+            hint="Look at free space and permissions there (`df -h`), then try again.",
+        ) from exc
+
+
+def _sync_names(folder: Path) -> None:
+    # Else a power cut can bring the old file back, and with it a colour that is gone.
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,303 @@
+import os
+import socket
+import stat
+import threading
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import TrafficError
+from pipeline.traffic import haproxy
+from pipeline.traffic.haproxy import MAP_IN_CONTAINER, HAProxy, install
+
+SAID = Path(__file__).parent  # what HAProxy 2.6.12 said to `show stat`
+SERVERS = (SAID / "show_stat_servers.txt").read_text()
+BACKEND = (SAID / "show_stat_backend.txt").read_text()
+SHOW_MAP = f"show map {MAP_IN_CONTAINER}"
+
+
+class Runtime:
+    """A runtime socket that answers what was planned; what was not is an error of the test."""
+
+    def __init__(self, path, answers):
+        self.answers = answers
+        self.asked = []
+        self._socket = socket.socket(socket.AF_UNIX)
+        self._socket.bind(str(path))
+        self._socket.listen()
+        self._thread = threading.Thread(target=self._serve)
+        self._thread.start()
+
+    def _serve(self):
+        while True:
+            try:
+                connection, _ = self._socket.accept()
+            except OSError:
+                return  # closed
+            with connection:
+                command = connection.recv(4096).decode().removesuffix("\n")
+                self.asked.append(command)
+                connection.sendall(self.answers.get(command, "unplanned").encode() + b"\n")
+
+    def close(self):
+        self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+        self._thread.join()
+        assert set(self.asked) <= set(self.answers)
+
+
+@pytest.fixture
+def runtime(tmp_path):
+    started = []
+
+    def start(answers):
+        (tmp_path / "run").mkdir()
+        started.append(Runtime(tmp_path / "run/admin.sock", answers))
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.close()
+
+
+@pytest.fixture
+def proxy(tmp_path):
+    (tmp_path / "config").mkdir()
+    return HAProxy(config=tmp_path / "config", run=tmp_path / "run")
+
+
+@pytest.fixture
+def live_map(proxy, tmp_path):
+    return tmp_path / "config/live.map"
+
+
+@pytest.mark.parametrize("word", ["blue", "green", "none"])
+def test_live_is_what_the_running_proxy_has(word, proxy, live_map, runtime):
+    runtime({SHOW_MAP: f"0x5603ce919dd0 live {word}\n"})
+    live_map.write_text("live of before\n")
+    assert proxy.live() == (None if word == "none" else word)
+
+
+@pytest.mark.parametrize("content", ["live green\n", "live green", "\nlive   green \n\n"])
+def test_a_proxy_that_does_not_run_is_asked_through_its_file(content, proxy, live_map):
+    live_map.write_text(content)
+    assert proxy.live() == "green"
+
+
+def test_nothing_is_live_before_there_is_a_proxy(proxy):
+    assert proxy.live() is None
+
+
+@pytest.mark.parametrize(
+    "content", ["", "\n", "live", "live red", "green", "live blue x", "\udcff"]
+)
+def test_a_map_that_names_no_colour_is_told(content, proxy, live_map):
+    live_map.write_bytes(content.encode(errors="surrogateescape"))
+    with pytest.raises(TrafficError, match=r"live\.map names no colour") as caught:
+        proxy.live()
+    assert "`live blue`" in caught.value.hint
+
+
+def test_a_map_that_cannot_be_read_is_told(proxy, live_map):
+    live_map.mkdir()
+    with pytest.raises(TrafficError, match=r"live\.map cannot be read: Is a directory"):
+        proxy.live()
+
+
+@pytest.mark.parametrize("answer", ["", "Unknown map identifier. Please use #<id> or <file>.\n"])
+def test_a_proxy_without_the_map_is_told(answer, proxy, live_map, runtime):
+    runtime({SHOW_MAP: answer})
+    live_map.write_text("live blue\n")
+    with pytest.raises(TrafficError, match="names no colour"):
+        proxy.live()
+
+
+def test_only_a_passed_check_is_healthy(proxy, runtime):
+    runtime({"show stat green 4 -1": SERVERS})
+    found = {each.address: (each.healthy, each.check) for each in proxy.servers("green")}
+    assert found == {
+        "127.0.0.2:18000": (True, "L7OK/200"),
+        "127.0.0.3:18000": (False, "L7STS/503"),
+        "127.0.0.4:18000": (False, "L4CON"),
+        "127.0.0.5:18000": (True, "L7OK/0"),  # passed, and the next check is under way
+        "127.0.0.6:18000": (False, "L4CON"),
+        "127.0.0.7:18000": (False, "INI"),  # just resolved: UP, but not checked
+    }
+
+
+@pytest.mark.parametrize(
+    ("change", "check"),
+    [
+        ((",UP,", ",DOWN,"), "L7OK/200"),
+        ((",UP,", ",NOLB,"), "L7OK/200"),
+        (("L7OK,200", ","), "UP"),
+        (("L7OK,200", "* L4TOUT,"), "L4TOUT"),
+    ],
+)
+def test_up_and_checked_are_both_needed(change, check, proxy, runtime):
+    header, *rows = SERVERS.splitlines()
+    row = next(row for row in rows if "127.0.0.2:18000" in row)
+    assert change[0] in row
+    runtime({"show stat blue 4 -1": f"{header}\n{row.replace(*change)}\n"})
+    (server,) = proxy.servers("blue")
+    assert (server.healthy, server.check) == (False, check)
+
+
+def test_a_server_in_maintenance_is_none(proxy, runtime):
+    paused = SERVERS.replace(",UP,", ",MAINT,").replace(",DOWN,", ",MAINT,")
+    runtime({"show stat blue 4 -1": paused})
+    assert [each.check for each in proxy.servers("blue")] == ["INI"]
+
+
+def test_requests_in_flight_are_running_and_waiting_ones(proxy, runtime):
+    assert "green,BACKEND,0,0,0,0," in BACKEND
+    busy = BACKEND.replace("green,BACKEND,0,0,0,0,", "green,BACKEND,2,9,3,9,")
+    runtime({"show stat green 2 -1": BACKEND, "show stat blue 2 -1": busy})
+    assert proxy.sessions("green") == 0
+    assert proxy.sessions("blue") == 5
+
+
+def test_a_backend_that_the_proxy_does_not_know_is_no_empty_one(proxy, runtime):
+    runtime({f"show stat blue {rows} -1": "No such proxy.\n" for rows in (2, 4)})
+    for ask in (proxy.servers, proxy.sessions):
+        with pytest.raises(TrafficError, match="does not know blue: No such proxy"):
+            ask("blue")
+
+
+def test_one_server_is_checked_again(proxy, runtime):
+    command = "set server green/replica2 health down"
+    asked = runtime({"show stat green 4 -1": SERVERS, command: ""}).asked
+    proxy.recheck("green", "127.0.0.2:18000")
+    assert asked == ["show stat green 4 -1", command]
+    proxy.recheck("green", "127.0.0.99:18000")
+    assert asked[2:] == ["show stat green 4 -1"]
+
+
+def test_a_switch_reaches_the_running_proxy_and_the_file(proxy, live_map, runtime):
+    command = f"set map {MAP_IN_CONTAINER} live green"
+    asked = runtime({SHOW_MAP: "0x1 live blue", command: ""}).asked
+    assert proxy.switch("green") == "blue"
+    assert asked == [SHOW_MAP, command]
+    assert live_map.read_text() == "live green\n"
+
+
+def test_a_switch_to_nobody(proxy, live_map, runtime):
+    runtime({SHOW_MAP: "0x1 live none", f"set map {MAP_IN_CONTAINER} live none": ""})
+    assert proxy.switch(None) is None
+    assert live_map.read_text() == "live none\n"
+
+
+def test_a_switch_that_is_refused_changes_no_file(proxy, live_map, runtime):
+    live_map.write_text("live blue\n")
+    command = f"set map {MAP_IN_CONTAINER} live green"
+    runtime({SHOW_MAP: "0x1 live blue", command: "entry not found.\n"})
+    with pytest.raises(TrafficError, match=r"refused `set map .* live green`: entry not found"):
+        proxy.switch("green")
+    assert live_map.read_text() == "live blue\n"
+
+
+def test_a_switch_that_cannot_be_kept_is_taken_back(proxy, live_map, runtime, monkeypatch):
+    def full(_descriptor):
+        raise OSError(28, "No space left on device")
+
+    live_map.write_text("live blue\n")
+    there, back = (f"set map {MAP_IN_CONTAINER} live {colour}" for colour in ("green", "blue"))
+    asked = runtime({SHOW_MAP: "0x1 live blue", there: "", back: ""}).asked
+    monkeypatch.setattr(haproxy.os, "fsync", full)
+    with pytest.raises(TrafficError, match=r"`live green` could not be kept .* No space") as caught:
+        proxy.switch("green")
+    assert asked == [SHOW_MAP, there, back]
+    assert live_map.read_text() == "live blue\n"
+    assert caught.value.exit_code == 1
+
+
+def test_the_file_is_written_durably(proxy, live_map, runtime, monkeypatch):
+    synced = []
+    monkeypatch.setattr(
+        haproxy.os,
+        "fsync",
+        lambda descriptor: synced.append(Path(f"/proc/self/fd/{descriptor}").readlink().name),
+    )
+    runtime({SHOW_MAP: "0x1 live none", f"set map {MAP_IN_CONTAINER} live blue": ""})
+    proxy.switch("blue")
+    assert synced == ["live.new", "config"]
+    assert [each.name for each in live_map.parent.iterdir()] == ["live.map"]
+    assert stat.S_IMODE(live_map.stat().st_mode) == 0o644
+
+
+def test_a_proxy_that_does_not_run_is_told(proxy, live_map):
+    for ask in (proxy.servers, proxy.sessions, proxy.switch, lambda each: proxy.recheck(each, "")):
+        with pytest.raises(TrafficError, match=r"socket does not answer .*No such file") as caught:
+            ask("blue")
+    assert "docker ps" in caught.value.hint
+    assert not live_map.exists()
+
+
+def test_a_proxy_that_hangs_is_told(proxy, tmp_path, monkeypatch):
+    monkeypatch.setattr(haproxy, "SOCKET_TIMEOUT", 0.05)
+    (tmp_path / "run").mkdir()
+    with socket.socket(socket.AF_UNIX) as nobody:
+        nobody.bind(str(tmp_path / "run/admin.sock"))
+        nobody.listen()
+        with pytest.raises(TrafficError, match="timed out"):
+            proxy.servers("blue")
+
+
+def test_forgetting_the_live_colour(proxy, live_map):
+    proxy.forget()
+    assert not live_map.exists()
+    live_map.write_text("live blue\n")
+    proxy.forget()
+    assert proxy.live() is None
+
+
+@pytest.fixture
+def chown_does_nothing(monkeypatch):
+    monkeypatch.setattr(haproxy.os, "chown", lambda *_: None)
+
+
+@pytest.mark.parametrize(("effective", "user"), [(0, (99, 99)), (1000, (1000, 7))])
+def test_the_proxy_s_user(effective, user, tmp_path, monkeypatch):
+    chowned = []
+    monkeypatch.setattr(haproxy.os, "chown", lambda *args: chowned.append(args))
+    monkeypatch.setattr(haproxy.os, "geteuid", lambda: effective)
+    monkeypatch.setattr(haproxy.os, "getegid", lambda: 7)
+    assert install(config=tmp_path / "c", run=tmp_path / "r") == f"{user[0]}:{user[1]}"
+    assert chowned == [(tmp_path / "r", *user)]
+
+
+@pytest.mark.usefixtures("chown_does_nothing")
+def test_the_proxy_s_folders_can_be_read_by_its_user_whatever_the_umask(tmp_path):
+    config, run = tmp_path / "state/config", tmp_path / "state/run"
+    before = os.umask(0o077)
+    try:
+        install(config=config, run=run)
+    finally:
+        os.umask(before)
+    modes = {each.name: stat.S_IMODE(each.stat().st_mode) for each in (config, run)}
+    assert modes == {"config": 0o755, "run": 0o750}
+    assert {each.name: stat.S_IMODE(each.stat().st_mode) for each in config.iterdir()} == {
+        "haproxy.cfg": 0o644,
+        "live.map": 0o644,
+    }
+    assert (config / "live.map").read_text() == "live none\n"
+
+
+@pytest.mark.usefixtures("chown_does_nothing")
+def test_what_is_live_survives_the_next_deployment(tmp_path):
+    install(config=tmp_path, run=tmp_path / "run")
+    (tmp_path / "live.map").write_text("live green\n")
+    (tmp_path / "haproxy.cfg").write_text("old")
+    install(config=tmp_path, run=tmp_path / "run")
+    assert (tmp_path / "live.map").read_text() == "live green\n"
+    assert "backend green" in (tmp_path / "haproxy.cfg").read_text()
+
+
+def test_folders_of_somebody_else_are_told(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(haproxy.os, "chown", refuse)
+    with pytest.raises(TrafficError, match=r"cannot be laid out: .*not permitted") as caught:
+        install(config=tmp_path / "c", run=tmp_path / "r")
+    assert "state_dir" in caught.value.hint
