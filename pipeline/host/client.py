@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from docker import DockerClient
 
-__all__ = ["connect"]
+__all__ = ["connect", "engine_host"]
 
 
 @contextmanager
@@ -43,3 +43,21 @@ def connect(*, seconds: float = 10.0) -> "Iterator[DockerClient]":
         raise EngineError(f"The Docker Engine refused: {exc}") from exc
     finally:
         client.close()
+
+
+def engine_host() -> str:
+    """Return what DOCKER_HOST says; "" where it says nothing.
+
+    Raises:
+        EngineError: The variables for its certificates are wrong.
+    """
+    import docker.errors
+    from docker.utils import kwargs_from_env
+
+    try:
+        return str(kwargs_from_env().get("base_url") or "")
+    except docker.errors.DockerException as exc:
+        raise EngineError(
+            f"The Docker Engine that DOCKER_HOST names cannot be asked: {exc}",
+            hint="Correct DOCKER_CERT_PATH and DOCKER_TLS_VERIFY, or unset all DOCKER_ variables.",
+        ) from exc

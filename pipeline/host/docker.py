@@ -14,6 +14,7 @@ from pathlib import Path
 from pipeline import shell
 from pipeline.errors import CommandError, EngineError, UsageError
 from pipeline.host import apt
+from pipeline.host.client import engine_host
 from pipeline.host.consent import Confirm, Report, agree
 from pipeline.host.probes import DOCKER_SOCKET, engine_pings
 
@@ -116,7 +117,7 @@ def observe() -> Machine:
     """Look at this machine; changes nothing."""
     client = shutil.which("docker") is not None
     engine = _engine_version(client=client)
-    daemon = shutil.which("dockerd", path=f"{os.environ.get('PATH', '')}:{SBIN}") is not None
+    daemon = (shutil.which("dockerd") or shutil.which("dockerd", path=SBIN)) is not None
     distro = apt.this_distro()
     docker_ce = DOCKER_CE.exists()
     fresh = not (engine or daemon)
@@ -245,7 +246,7 @@ def compose_version() -> tuple[int, ...]:
 
 
 def _elsewhere(*, client: bool) -> str:
-    host = os.environ.get("DOCKER_HOST", "")
+    host = engine_host()
     if host:
         return f"DOCKER_HOST={host}"
     context = _answer(["docker", "context", "show"]) if client else ""

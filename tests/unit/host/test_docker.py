@@ -159,6 +159,16 @@ def test_the_context_and_docker_host_are_seen(clients, monkeypatch):
     assert docker.observe().elsewhere == "DOCKER_HOST=tcp://10.0.0.1:2376"
 
 
+def test_wrong_certificates_for_docker_host_are_named(clients, monkeypatch, tmp_path):
+    clients.commands.plan("docker version", "cannot connect", code=1)
+    monkeypatch.setenv("DOCKER_HOST", "tcp://10.0.0.1:2376")
+    monkeypatch.setenv("DOCKER_TLS_VERIFY", "1")
+    monkeypatch.setenv("DOCKER_CERT_PATH", str(tmp_path / "nothing"))
+    with pytest.raises(EngineError, match="DOCKER_HOST") as caught:
+        docker.observe()
+    assert "DOCKER_CERT_PATH" in caught.value.hint
+
+
 def test_an_engine_without_a_client_is_seen_on_its_socket(machine, monkeypatch):
     monkeypatch.setattr(docker, "engine_pings", lambda: True)
     assert docker.observe().lacks == ("client", "compose", "buildx")
@@ -257,7 +267,10 @@ def test_a_daemon_that_never_answers_meets_the_deadline(stopped, said, monkeypat
 def test_a_daemon_that_somebody_else_just_started_is_waited_for(stopped, said, monkeypatch):
     program = stopped.path / "dockerd"  # the kernel names a process after its file
     program.symlink_to(sys.executable)
-    with subprocess.Popen([program, "-c", "input()"], stdin=subprocess.PIPE) as other:
+    with subprocess.Popen(
+        [program, "-c", "print(flush=True); input()"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as other:
+        other.stdout.readline()  # it runs, so it has its name
         (stopped.path / "docker.pid").write_text(str(other.pid))
         answers = iter([False, False, True])
         monkeypatch.setattr(docker, "engine_pings", lambda: next(answers))
