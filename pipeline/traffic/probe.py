@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import math
 import threading
 import time
 from dataclasses import dataclass, field
@@ -46,11 +47,7 @@ class HealthProbe:
             connection.close()
             return Answer(status=0, sha="", text=str(exc) or type(exc).__name__)
         text = body.decode(errors="replace")
-        try:
-            sha = str(json.loads(text)["sha"])
-        except (ValueError, KeyError, TypeError):
-            sha = ""
-        return Answer(status=response.status, sha=sha, text=text[:SHOWN])
+        return Answer(status=response.status, sha=_sha(text), text=text[:SHOWN])
 
 
 @dataclass
@@ -80,7 +77,7 @@ class Prober:
     def result(self) -> dict[str, int | float | None]:
         """Return requests sent, requests without a 200, and the 99th percentile in ms."""
         ranked = sorted(self.latencies)
-        p99 = ranked[int(len(ranked) * 0.99)] * 1000 if ranked else None
+        p99 = ranked[math.ceil(len(ranked) * 0.99) - 1] * 1000 if ranked else None
         return {
             "sent": len(ranked),
             "failed": self.failed,
@@ -95,3 +92,11 @@ class Prober:
             self.latencies.append(time.monotonic() - started)
             self.failed += answer.status != 200  # noqa: PLR2004 - HTTP's own word for OK
         connection.close()
+
+
+def _sha(text: str) -> str:
+    try:
+        sha = json.loads(text)["sha"]
+    except (ValueError, KeyError, TypeError):
+        return ""
+    return sha if isinstance(sha, str) else ""
