@@ -32,6 +32,10 @@ FROM ${BASE_IMAGE}
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1
+# The official base comes without bytecode, and a read-only root could never keep any: without
+# this, every start would compile the standard library again.
+RUN python3 -m compileall -q -j 0 -x '/(test|idlelib|lib2to3|site-packages|dist-packages)/' \
+    "$(python3 -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')"
 WORKDIR /srv
 COPY --from=dependencies /opt/venv /opt/venv
 COPY --from=code /srv/app app
