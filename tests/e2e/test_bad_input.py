@@ -35,11 +35,14 @@ def test_an_unknown_commit_cannot_be_deployed(site_as_it_was: Site):
 
 
 @pytest.mark.parametrize("command", ["build", "push", "deploy"])
-@pytest.mark.parametrize(
-    "sha", ["; rm -rf /", "../x", "", "--help-me", "$(id)", "HEAD:README.md", "0" * 500, "no-such"]
-)
+@pytest.mark.parametrize("sha", ["; rm -rf /", "../x", ""])
 def test_a_malformed_sha_is_refused(site_as_it_was: Site, command: str, sha: str):
     site_as_it_was.invoke(command, f"--sha={sha}").refused(2)
+
+
+@pytest.mark.parametrize("sha", ["--help-me", "$(id)", "HEAD:README.md", "0" * 500, "no-such"])
+def test_what_git_would_not_take_for_a_commit_is_refused(site_as_it_was: Site, sha: str):
+    site_as_it_was.invoke("deploy", f"--sha={sha}").refused(2)
 
 
 @pytest.mark.parametrize(
@@ -97,10 +100,20 @@ def test_nobody_has_logged_in(site_as_it_was: Site, tmp_path: Path):
     assert "invoke login" in ran.stderr
 
 
-@pytest.mark.parametrize("command", ["build", "push", "deploy", "rollback"])
+NO_ENGINE = "unix:///nonexistent.sock"
+
+
+@pytest.mark.parametrize("command", ["build", "push", "deploy"])
 def test_no_engine_answers(site_as_it_was: Site, command: str):
-    argv = [] if command == "rollback" else ["--sha", site_as_it_was.commits["b"]]
-    ran = site_as_it_was.invoke(command, *argv, DOCKER_HOST="unix:///nonexistent.sock").refused(1)
+    sha = site_as_it_was.commits["b"]
+    ran = site_as_it_was.invoke(command, "--sha", sha, DOCKER_HOST=NO_ENGINE).refused(1)
+    assert "Docker Engine" in ran.error
+
+
+def test_no_engine_answers_a_rollback(a_live: Site):
+    a_live.deploy("b").ok()
+    with a_live.untouched():
+        ran = a_live.invoke("rollback", DOCKER_HOST=NO_ENGINE).refused(1)
     assert "Docker Engine" in ran.error
 
 

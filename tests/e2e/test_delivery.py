@@ -93,10 +93,10 @@ def test_replicas(a_live: Site):
 
 
 def test_an_env_change_alone_is_a_new_release(a_live: Site, tmp_path):
-    before = a_live.invoke("status", "--json").json["live"]
+    before = a_live.deploy("b").ok().json
     env = tmp_path / "env"
     env.write_text((a_live.folder / "env").read_text() + "LOG_LEVEL=debug\n")
-    after = a_live.deploy("a", "--env-file", str(env)).ok().json
+    after = a_live.deploy("b", "--env-file", str(env)).ok().json
     assert after["digest"] == before["digest"]
     assert after["release"] != before["release"]
     (colour,) = a_live.colours()

@@ -70,9 +70,10 @@ def remove_project(project: str) -> None:
 
 
 def remove_images(repository: str) -> None:
-    """Remove every image of one repository, pulled by digest or tagged."""
-    found = docker("images", "--quiet", "--no-trunc", repository).split()
-    _remove(("rmi", "--force"), sorted(set(found)))
+    """Remove a repository's names, and so its images where nobody else has a name for them."""
+    columns = "{{.Repository}}:{{.Tag}} {{.Repository}}@{{.Digest}}"
+    names = docker("images", "--digests", "--format", columns, repository).split()
+    _remove(("rmi",), sorted({name for name in names if "<none>" not in name}))
 
 
 def _remove(command: tuple[str, ...], names: Iterable[str]) -> None:

@@ -1,0 +1,93 @@
+"""The figures of this machine, in one run: shown at the end, kept in reports/figures.json.
+
+Only what may never happen is asserted. Times on shared machines are noisy, so they are
+printed side by side with what they are to be compared with.
+"""
+
+import statistics
+import time
+from collections.abc import Callable, Iterable
+
+from tests.e2e.support import load, machine
+from tests.e2e.support.command import Ran
+from tests.e2e.support.site import Site
+
+Figures = dict[str, object]
+BASE = "python:3.11-slim"
+
+
+def spread(seconds: Iterable[float]) -> dict[str, float]:
+    """Return the least and the middle of some times."""
+    ranked = sorted(seconds)
+    return {"min": round(ranked[0], 3), "median": round(statistics.median(ranked), 3)}
+
+
+def timed(times: int, command: Callable[[], Ran]) -> dict[str, float]:
+    """Return the wall time of a command that has to succeed."""
+    return spread(command().ok().seconds for _ in range(times))
+
+
+def start_alone(image: str, name: str) -> float:
+    """Return the seconds from `docker run` to the service's first 200."""
+    port = machine.free_port()
+    started = time.monotonic()
+    machine.docker("run", "--detach", "--name", name, "--publish", f"127.0.0.1:{port}:8000", image)
+    try:
+        address = f"127.0.0.1:{port}"
+        machine.eventually(lambda: load.served(address), within=30, what="the service")
+        return time.monotonic() - started
+    finally:
+        machine.docker("rm", "--force", "--volumes", name)
+
+
+def test_live_next_to_the_floor(a_live: Site, run_id: str, figures: Figures):
+    image = f"{a_live.repository}:{a_live.commits['a']}"
+    floor, deploys = [], []
+    for name in ("b", "a") * 3:
+        floor.append(start_alone(image, f"panager-e2e-{run_id}-floor"))
+        deploys.append(a_live.deploy(name).ok().json)
+    middle = sorted(deploys, key=lambda deploy: deploy["live_seconds"])[len(deploys) // 2]
+    live = [deploy["live_seconds"] for deploy in deploys]
+    figures["floor: docker run until the first 200 [s]"] = spread(floor)
+    figures["idle deploy: live_seconds [s]"] = spread(live)
+    figures["idle deploy: live above the floor (target: 1) [s]"] = {
+        "min": round(min(live) - min(floor), 3),
+        "median": round(statistics.median(live) - statistics.median(floor), 3),
+    }
+    figures["idle deploy: seconds, to the end of the command"] = spread(
+        deploy["seconds"] for deploy in deploys
+    )
+    figures["idle deploy: phases of a middle one [s]"] = middle["phases"]
+    assert all(0 < deploy["live_seconds"] <= deploy["seconds"] for deploy in deploys)
+
+
+def test_ten_deploys_lose_nothing(a_live: Site, figures: Figures):
+    with a_live.under_load() as running:
+        answers = [a_live.deploy(name).ok().json for name in ("b", "a") * 5]
+    figures["10 deploys at 100 requests/s"] = {
+        "sent": running.sent,
+        "lost": len(running.lost),
+        "tasks acknowledged": len(running.acknowledged),
+        "tasks missing": len(running.missing()),
+        "p99_ms": round(running.p99_ms(), 1),
+        "live_seconds": spread(answer["live_seconds"] for answer in answers),
+    }
+    assert [answer["requests"]["failed"] for answer in answers] == [0] * 10
+    assert running.lost == []
+
+
+def test_commands(a_live: Site, figures: Figures):
+    a_live.invoke("--list").ok()
+    figures["invoke --list (target: 0.25) [s]"] = timed(10, lambda: a_live.invoke("--list"))
+    figures["invoke status (target: 0.5) [s]"] = timed(10, lambda: a_live.invoke("status"))
+
+
+def test_the_image(site: Site, shipped: dict[str, dict[str, Ran]], figures: Figures):
+    size = machine.inspect(f"{site.repository}:{site.commits['a']}")["Size"]
+    base = machine.inspect(BASE)["Size"]
+    figures["image [MB]"] = {
+        "size": round(size / 1e6, 1),
+        "base": round(base / 1e6, 1),
+        "above base": round((size - base) / 1e6, 1),
+    }
+    assert size > base
