@@ -6,9 +6,9 @@ it runs is decided by the files and variables of the bundle it is started with.
 
 import json
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pipeline import shell
 from pipeline.errors import CommandError, EngineError
@@ -23,6 +23,7 @@ SHARED = ("db", "proxy")  # services that every release uses; a deploy never res
 SDK_TIMEOUT = 30  # seconds for one API call
 # Compose has one exit code for everything: its words choose a better message, nothing else.
 _PORT_TAKEN = re.compile(r"port is already allocated|address already in use")
+T = TypeVar("T")
 REVISION_LABEL = "org.opencontainers.image.revision"
 
 
@@ -105,16 +106,12 @@ class ComposeEngine:
         Raises:
             EngineError: The engine refused.
         """
-        from docker.errors import NotFound
 
-        with _docker_errors():
-            containers = [self._client.containers.get(each["Id"]) for each in self._list(colour)]
-            for container in containers:
-                try:
-                    container.stop(timeout=round(timeout))
-                    container.remove(force=True)
-                except NotFound:
-                    continue  # somebody else removed it: as wanted
+        def end(container: str) -> None:
+            self._client.api.stop(container, timeout=round(timeout))
+            self._client.api.remove_container(container, force=True)
+
+        self._each(colour, end)
 
     def replicas(self, colour: Colour) -> tuple[Replica, ...]:
         """Return the colour's containers, running or not.
@@ -122,11 +119,9 @@ class ComposeEngine:
         Raises:
             EngineError: The engine does not answer.
         """
-        with _docker_errors():
-            return tuple(
-                _replica(self._client.api.inspect_container(each["Id"]))
-                for each in self._list(colour)
-            )
+        return tuple(
+            self._each(colour, lambda each: _replica(self._client.api.inspect_container(each)))
+        )
 
     def logs(self, colour: Colour, *, lines: int) -> str:
         """Return the last lines of each of the colour's containers.
@@ -134,11 +129,8 @@ class ComposeEngine:
         Raises:
             EngineError: The engine does not answer.
         """
-        with _docker_errors():
-            return "\n".join(
-                self._client.api.logs(each["Id"], tail=lines).decode(errors="replace").rstrip()
-                for each in self._list(colour)
-            )
+        said = self._each(colour, lambda each: self._client.api.logs(each, tail=lines))
+        return "\n".join(each.decode(errors="replace").rstrip() for each in said)
 
     def remove(self, bundle: Bundle, *, volumes: bool, timeout: float) -> None:
         """Remove the whole project; the data stays unless `volumes`.
@@ -163,6 +155,17 @@ class ComposeEngine:
             for each in self._list(*services):
                 if each["State"] == "created":
                     self._client.api.remove_container(each["Id"], force=True)
+
+    def _each(self, colour: Colour, ask: Callable[[str], T]) -> list[T]:
+        """Ask about each of the colour's containers; one that is gone meanwhile is none."""
+        from docker.errors import NotFound
+
+        answers = []
+        with _docker_errors():
+            for container in self._list(colour):
+                with suppress(NotFound):
+                    answers.append(ask(container["Id"]))
+        return answers
 
     def _list(self, *services: str) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self._client.api.containers(
