@@ -38,7 +38,7 @@ class _UsageIsTwo:
         pass
 
     def __exit__(self, _kind: object, exc: BaseException | None, _trace: object) -> None:
-        if isinstance(exc, ParseError):
+        if isinstance(exc, ParseError | ValueError):  # the latter of a number that is none
             hint = "next:  `invoke --list` names the tasks, `invoke --help TASK` its flags."
             raise Exit(f"error: {exc}\n{hint}", code=UsageError.exit_code) from exc
 
@@ -53,24 +53,34 @@ def command(
 
     @functools.wraps(body)
     def run(context: Context, /, *args: P.args, **kwargs: P.kwargs) -> None:
-        signal.signal(signal.SIGTERM, _cancel)
+        for each in _CANCELS:
+            signal.signal(each, _cancel)
         try:
             body(context, *args, **kwargs)
         except PipelineError as exc:
-            terminal.fail(exc)
-            if kwargs.get("json"):
-                terminal.data({"outcome": "failed", "error": exc.as_dict()})
-            raise Exit(code=exc.exit_code) from exc
+            raise _end(exc, json=bool(kwargs.get("json"))) from exc
         except KeyboardInterrupt as exc:
-            sys.stderr.write("error: cancelled; what was begun has been undone\n")
-            raise Exit(code=PipelineError.exit_code) from exc
+            cancelled = PipelineError("cancelled; what was begun has been undone")
+            raise _end(cancelled, json=bool(kwargs.get("json"))) from exc
 
     return run
 
 
+def _end(error: PipelineError, *, json: bool) -> Exit:
+    terminal.fail(error)
+    if json:
+        terminal.data({"outcome": "failed", "error": error.as_dict()})
+    return Exit(code=error.exit_code)
+
+
+_CANCELS = (signal.SIGINT, signal.SIGTERM)
+
+
 def _cancel(_signal: int, _frame: Any) -> NoReturn:  # noqa: ANN401 - the interpreter's frame
-    # Only the first: a second one must not interrupt the undoing.
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    # Only the first: GitHub sends one of each, and the second must not interrupt the undoing.
+    # Not SIG_IGN, which the commands that undo would inherit.
+    for each in _CANCELS:
+        signal.signal(each, lambda *_: None)
     raise KeyboardInterrupt
 
 
