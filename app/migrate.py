@@ -5,6 +5,7 @@ A database past our head is left as it is. Exit code 0, or 1 with one line that 
 """
 
 import sys
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import SQLAlchemyError
@@ -12,7 +13,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from app import schema, settings
 from app.database import open_engine
 
-__all__ = ["main", "upgrade"]
+if TYPE_CHECKING:
+    from alembic.config import Config
+
+__all__ = ["MigrationError", "main", "upgrade"]
 
 LOCK_KEY = int.from_bytes(b"panager")
 # DDL that waits for a busy table makes every later query wait behind it: give up first.
@@ -51,15 +55,20 @@ def _lock(connection: Connection) -> None:
 
 def _run_alembic(connection: Connection) -> None:
     from alembic import command
-    from alembic.config import Config
     from alembic.util import CommandError
 
-    config = Config(attributes={"connection": connection})
-    config.set_main_option("script_location", str(schema.MIGRATIONS))
     try:
-        command.upgrade(config, "head")
+        command.upgrade(_config(connection), "head")
     except CommandError as exc:
         raise MigrationError(str(exc)) from exc
+
+
+def _config(connection: Connection) -> "Config":
+    from alembic.config import Config
+
+    config = Config(attributes={"connection": connection})
+    config.set_main_option("script_location", str(schema.MIGRATIONS).replace("%", "%%"))
+    return config
 
 
 def main() -> int:

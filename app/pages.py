@@ -29,7 +29,8 @@ templates = Jinja2Templates(Path(__file__).parent / "templates")
 
 async def _same_origin(request: Request) -> None:
     """Refuse forms that another site's page sends; browsers say where a form came from."""
-    if request.headers.get("Sec-Fetch-Site", "none") not in {"none", "same-origin"}:
+    site = request.headers.get("Sec-Fetch-Site", "none")
+    if request.method == "POST" and site not in {"none", "same-origin"}:
         raise HTTPException(403, "Forms of other sites are refused.")
 
 
