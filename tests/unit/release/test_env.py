@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import UnavailableError, UsageError
@@ -130,7 +130,8 @@ def test_a_file_that_is_not_text(tmp_path):
         env.read(file)
 
 
-@given(st.dictionaries(KEYS, VALUES))
+@settings(max_examples=50)
+@given(st.dictionaries(KEYS, VALUES, max_size=5))
 def test_a_snapshot_brings_back_the_values(values):
     assert restore(env.render(values)) == values
 
