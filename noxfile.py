@@ -46,7 +46,9 @@ def sync(session: nox.Session, *groups: str) -> None:
     lock = session.run_install(
         "python", "bin/lock", *groups, env=environment(), include_outer_env=False, silent=True
     )
-    requirements = Path(session.create_tmp(), "requirements.txt")
+    # Not in create_tmp(): that would move TMPDIR below the checkout, and Unix sockets that
+    # tests make there would get names longer than a socket's may be (107 bytes).
+    requirements = Path(session.bin).parent / "requirements.txt"
     requirements.write_text(str(lock), encoding="utf-8")
     session.run_install(
         *("uv", "pip", "sync", "--quiet", "--require-hashes", "--only-binary", ":all:"),
