@@ -37,7 +37,7 @@ def test_deploy_under_load_loses_nothing(a_live: Site, shipped: Shipped):
         ran = a_live.deploy("b").ok()
         assert a_live.served() == "b"
     answer = ran.json
-    assert set(answer) == {
+    assert set(answer) >= {
         *("outcome", "release", "sha", "digest", "seconds", "live_seconds", "phases", "requests"),
         "error",
     }
