@@ -26,6 +26,7 @@ def create_app(settings: Settings) -> FastAPI:
     app = FastAPI(title="panager", version=settings.app_sha, lifespan=_lifespan)
     app.state.settings = settings
     app.state.engine = open_engine(settings.database_url)
+    app.state.probe_engine = open_engine(settings.database_url, connections=1)
     app.state.sessions = sessionmaker(app.state.engine, expire_on_commit=False)
     app.add_middleware(RequestLog)
     for router in (probes.router, api.router, pages.router):
@@ -46,6 +47,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
             logger.error("the embedded database is not usable: %s", error)  # noqa: TRY400 - one line
     yield
     app.state.engine.dispose()
+    app.state.probe_engine.dispose()
 
 
 async def _invalid(_request: Request, error: Exception) -> Response:

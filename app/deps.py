@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from app.settings import Settings
 from app.tasks import MAX_ID
 
-__all__ = ["AppSettings", "Database", "Sessions", "TaskId"]
+__all__ = ["AppSettings", "ProbeDatabase", "Sessions", "TaskId"]
 
 # `async` keeps them off the thread pool: they only look something up.
 
@@ -19,8 +19,8 @@ async def _settings(request: Request) -> Settings:
     return settings
 
 
-async def _engine(request: Request) -> Engine:
-    engine: Engine = request.app.state.engine
+async def _probe_engine(request: Request) -> Engine:
+    engine: Engine = request.app.state.probe_engine
     return engine
 
 
@@ -30,6 +30,6 @@ async def _sessions(request: Request) -> sessionmaker[Session]:
 
 
 AppSettings = Annotated[Settings, Depends(_settings)]
-Database = Annotated[Engine, Depends(_engine)]
+ProbeDatabase = Annotated[Engine, Depends(_probe_engine)]
 Sessions = Annotated[sessionmaker[Session], Depends(_sessions)]
 TaskId = Annotated[int, Path(ge=1, le=MAX_ID)]

@@ -1,4 +1,5 @@
 import pytest
+from anyio import to_thread
 from fastapi.testclient import TestClient
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
@@ -59,7 +60,7 @@ def test_a_database_without_tables_is_unready(settings):
         unready(client.get("/ready"))
         == f"the schema is at nothing, this release needs {schema.HEAD}"
     )
-    client.app.state.engine.dispose()
+    client.app.state.probe_engine.dispose()
 
 
 def test_an_older_schema_is_unready(client, monkeypatch):
@@ -84,10 +85,24 @@ def test_readiness_costs_one_query(client):
 
     asked = []
     event.listen(
-        client.app.state.engine, "before_cursor_execute", lambda *args: asked.append(args[2])
+        client.app.state.probe_engine, "before_cursor_execute", lambda *args: asked.append(args[2])
     )
     assert client.get("/ready").status_code == 200
     assert len(asked) == 1
+
+
+def test_a_busy_service_stays_ready(client):
+    """Every thread that users' requests can have is taken, and their connections are not used."""
+    limiter = client.portal.call(to_thread.current_default_thread_limiter)
+    borrowers = [object() for _ in range(int(limiter.total_tokens))]
+    for borrower in borrowers:
+        client.portal.call(limiter.acquire_on_behalf_of, borrower)
+    before = client.app.state.engine.pool.checkedin()
+    assert client.get("/ready").status_code == 200
+    assert client.app.state.probe_engine.pool.checkedin() == 1
+    assert client.app.state.engine.pool.checkedin() == before
+    for borrower in borrowers:
+        client.portal.call(limiter.release_on_behalf_of, borrower)
 
 
 class BrokenConnection:
