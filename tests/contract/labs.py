@@ -150,6 +150,8 @@ class RealLab:
         self.traffic.switch(None)
         for colour in ("blue", "green"):
             self.engine.stop(colour, timeout=2)
+            for gone in self.traffic.servers(colour):  # the proxy would notice at its next check
+                self.traffic.recheck(colour, gone.address)
 
 
 Lab = FakeLab | RealLab
