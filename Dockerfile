@@ -1,7 +1,7 @@
 # The service's image. BASE_IMAGE is all that is taken from outside, besides the locked packages.
 #
 # Build arguments: BASE_IMAGE; REVISION, CREATED (RFC 3339), VERSION, SOURCE, MIGRATIONS (labels).
-# Build secret `ca` (optional): a CA bundle for pip, for networks that inspect TLS.
+# Build secrets, both optional: `ca`, a CA bundle for networks that inspect TLS; `pip`, a pip.conf.
 ARG BASE_IMAGE=python:3.11-slim
 
 # What the service needs of poetry.lock; a lock that changed elsewhere reuses the layers below.
@@ -17,8 +17,10 @@ RUN python3 -m venv /opt/pip && python3 -m venv --without-pip /opt/venv
 COPY --from=lock /requirements.txt /requirements.txt
 # Bytecode that is never compared with its source again: faster starts on a read-only root.
 RUN --mount=type=secret,id=ca,target=/run/secrets/ca \
+    --mount=type=secret,id=pip,target=/run/secrets/pip \
     --mount=type=cache,target=/root/.cache/pip \
     if [ -f /run/secrets/ca ]; then export PIP_CERT=/run/secrets/ca; fi \
+    && if [ -f /run/secrets/pip ]; then export PIP_CONFIG_FILE=/run/secrets/pip; fi \
     && /opt/pip/bin/pip --python /opt/venv/bin/python install --disable-pip-version-check \
        --quiet --no-compile --no-deps --require-hashes --only-binary :all: -r /requirements.txt \
     && python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/venv/lib

@@ -56,6 +56,7 @@ def run(
     timeout: float,
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
+    inherit: re.Pattern[str] | None = None,
     stdin: str | Secret | None = None,
     check: bool = True,
     on_line: Callable[[str], None] | None = None,
@@ -68,6 +69,7 @@ def run(
         timeout: Seconds until the child's process group is ended.
         cwd: Working directory; default: ours.
         env: Variables added to ours, from which the pipeline's secrets are taken out.
+        inherit: Names of ours that the child sees at most; default: all.
         stdin: Text for standard input; default: nothing to read.
         check: Raise where the exit code is not 0.
         on_line: Called with each line of either stream that is not empty, as it comes, redacted.
@@ -88,7 +90,7 @@ def run(
             on_line(text)
 
     given = stdin.reveal() if isinstance(stdin, Secret) else stdin
-    child = _start(argv, cwd=cwd, env=env, reads=given is not None)
+    child = _start(argv, cwd, _environment(env, inherit), reads=given is not None)
     try:
         stdout = _converse(child, (given or "").encode(), started + timeout, hear)
         code = child.wait(max(0.0, started + timeout - time.monotonic()))
@@ -129,7 +131,7 @@ def spawn(argv: Sequence[str], *, log: Path) -> int:
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=out,
-            env=_environment(None),
+            env=_environment(),
             start_new_session=True,
         )
     child.returncode = 0  # it is to outlive us: nobody waits for it, and Popen need not warn
@@ -137,13 +139,13 @@ def spawn(argv: Sequence[str], *, log: Path) -> int:
 
 
 def _start(
-    argv: Sequence[str], *, cwd: Path | None, env: Mapping[str, str] | None, reads: bool
+    argv: Sequence[str], cwd: Path | None, env: Mapping[str, str], *, reads: bool
 ) -> subprocess.Popen[bytes]:
     with _refusals(argv):
         return subprocess.Popen(
             list(argv),
             cwd=cwd,
-            env=_environment(env),
+            env=env,
             bufsize=0,
             stdin=subprocess.PIPE if reads else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -164,8 +166,14 @@ def _refusals(argv: Sequence[str]) -> Iterator[None]:
         raise CommandError(f"`{argv[0]}` could not be started: {exc}.") from exc
 
 
-def _environment(extra: Mapping[str, str] | None) -> dict[str, str]:
-    ours = {name: value for name, value in os.environ.items() if name not in SECRET_VARIABLES}
+def _environment(
+    extra: Mapping[str, str] | None = None, inherit: re.Pattern[str] | None = None
+) -> dict[str, str]:
+    ours = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in SECRET_VARIABLES and (inherit is None or inherit.fullmatch(name))
+    }
     return {**ours, **(extra or {})}
 
 

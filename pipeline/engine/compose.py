@@ -24,6 +24,9 @@ SDK_TIMEOUT = 30  # seconds for one API call
 # Compose has one exit code for everything: its words choose a better message, nothing else.
 _PORT_TAKEN = re.compile(r"port is already allocated|address already in use")
 T = TypeVar("T")
+# How to reach the engine. Anything else of the shell's would override the release's own env
+# file (POSTGRES_PASSWORD) or steer Compose (COMPOSE_FILE).
+_INHERITED = re.compile(r"PATH|HOME|USER|TMPDIR|XDG_\w+|DOCKER_\w+|SSH_\w+|(?i:\w+_proxy)")
 REVISION_LABEL = "org.opencontainers.image.revision"
 
 
@@ -184,6 +187,7 @@ class ComposeEngine:
                 compose_argv(self._project, bundle, arguments),
                 timeout=timeout,
                 env=bundle.variables,
+                inherit=_INHERITED,
             )
         except CommandError as exc:
             last = (exc.details.splitlines() or [""])[-1].strip()

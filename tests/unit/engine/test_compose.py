@@ -77,7 +77,10 @@ def ran(monkeypatch):
 
     ran = Ran()
 
-    def run(argv, **options):
+    def run(argv, *, inherit, **options):
+        assert not inherit.fullmatch("POSTGRES_PASSWORD")
+        assert not inherit.fullmatch("COMPOSE_FILE")
+        assert all(map(inherit.fullmatch, ("PATH", "DOCKER_HOST", "https_proxy")))
         ran.append((tuple(argv), options))
         if ran.failure:
             raise ran.failure

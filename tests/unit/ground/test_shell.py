@@ -1,4 +1,5 @@
 import os
+import re
 import signal
 import threading
 import time
@@ -201,6 +202,13 @@ def test_a_child_does_not_see_the_pipeline_s_secrets(monkeypatch):
     environment = sh("env", env={"MORE": "2"}).stdout
     assert SENTINEL not in environment
     assert {"PIPELINE_PORT=1", "MORE=2"} <= set(environment.splitlines())
+
+
+def test_a_child_inherits_at_most_what_is_named(monkeypatch):
+    monkeypatch.setenv("POSTGRES_PASSWORD", SENTINEL)
+    lines = sh("env", env={"MORE": "2"}, inherit=re.compile("PATH|MORE")).stdout.splitlines()
+    names = {line.partition("=")[0] for line in lines}
+    assert {"PATH", "MORE"} <= names <= {"PATH", "MORE", "PWD", "SHLVL", "_", "OLDPWD"}
 
 
 def test_a_secret_that_is_handed_over_on_purpose(monkeypatch):
