@@ -41,9 +41,8 @@ def within(seconds: float, look: Callable[[], T], otherwise: T) -> T:
     try:
         return outcome.result(seconds)
     except TimeoutError:
-        if outcome.done():  # the look's own
-            raise
-        return otherwise
+        # Done all the same: the look's own TimeoutError, or an answer in the last moment.
+        return outcome.result() if outcome.done() else otherwise
 
 
 def http_answers(url: str, *, seconds: float = 3.0, any_status: bool = False) -> bool:
