@@ -4,12 +4,8 @@ Nothing is skipped: where no engine answers, every test here is an error.
 """
 
 import subprocess
-import time
-import urllib.error
-import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import docker
@@ -19,22 +15,8 @@ from docker.errors import DockerException
 from pipeline.settings import Secret, Settings
 from tests.contract.labs import TIMEOUT, FakeLab, Lab, RealLab
 from tests.e2e.support import machine
-
-REGISTRY_IMAGE = "registry:2"
-USER, PASSWORD = "ci", "s3cret-of-the-test"
-# bcrypt of PASSWORD; made once, because nothing in the lock can make one
-HTPASSWD = f"{USER}:$2b$05$panagerpanagerpanager.4bvvG3o3ppdmb1L4Y7tpct2zp5vzmJ2\n"
-
-
-@dataclass(frozen=True)
-class Registry:
-    """A running registry.
-
-    Attributes:
-        host: `127.0.0.1:<port>`.
-    """
-
-    host: str
+from tests.e2e.support import registry as registries
+from tests.e2e.support.registry import Registry
 
 
 @pytest.fixture(scope="session")
@@ -49,43 +31,9 @@ def engine() -> Iterator[docker.DockerClient]:
 
 
 @pytest.fixture(scope="session")
-def registry(
-    engine: docker.DockerClient, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Registry]:
-    htpasswd = tmp_path_factory.mktemp("registry") / "htpasswd"
-    htpasswd.write_text(HTPASSWD)
-    container = engine.containers.run(
-        REGISTRY_IMAGE,
-        detach=True,
-        labels={"pipeline.test": "registry"},
-        ports={"5000/tcp": ("127.0.0.1", None)},
-        volumes={str(htpasswd): {"bind": "/auth/htpasswd", "mode": "ro"}},
-        environment={
-            "REGISTRY_AUTH": "htpasswd",
-            "REGISTRY_AUTH_HTPASSWD_REALM": "test",
-            "REGISTRY_AUTH_HTPASSWD_PATH": "/auth/htpasswd",
-        },
-    )
-    try:
-        container.reload()
-        host = f"127.0.0.1:{container.ports['5000/tcp'][0]['HostPort']}"
-        _until_it_asks_for_a_login(host)
-        yield Registry(host=host)
-    finally:
-        container.remove(force=True, v=True)
-
-
-def _until_it_asks_for_a_login(host: str) -> None:
-    deadline = time.monotonic() + 30
-    while True:
-        try:
-            urllib.request.urlopen(f"http://{host}/v2/", timeout=2)
-        except urllib.error.HTTPError as exc:
-            assert exc.code == 401  # noqa: PT017 - the answer we wait for is an error
-            return
-        except OSError:
-            assert time.monotonic() < deadline, f"no registry on {host}"
-            time.sleep(0.05)
+def registry(engine: docker.DockerClient) -> Iterator[Registry]:
+    with registries.running() as running:
+        yield running
 
 
 @pytest.fixture
@@ -105,8 +53,8 @@ def settings(
     settings = Settings(
         registry=registry.host,
         repository=f"contract/{uuid.uuid4().hex}",
-        registry_user=USER,
-        registry_password=Secret(PASSWORD),
+        registry_user=registry.user,
+        registry_password=Secret(registry.password),
         push_timeout=60,
     )
     yield settings
