@@ -2,45 +2,49 @@
 
 import os
 import shutil
-import sys
+import socket
+import subprocess
 from pathlib import Path
 
 import pytest
 from pytest_socket import disable_socket, enable_socket
 
 MACHINE = {"apt-get", "curl", "docker", "dockerd", "dpkg", "mmdebstrap", "ssh", "systemctl"}
+SOCKET = socket.socket  # pytest-socket puts a subclass of it in its place
 OWN = ("/usr/", "/bin/", "/sbin/", "/opt/")  # a test's fake stands elsewhere
-armed = False
-
-
-def _refuse(event: str, args: tuple[object, ...]) -> None:
-    """Fail the test that is about to touch the machine (an audit hook: nothing gets past it)."""
-    if not armed:
-        return
-    if event == "subprocess.Popen":
-        executable, _argv, _cwd, env = args
-        path = (env or os.environ).get("PATH")
-        found = shutil.which(str(executable), path=path) or ""
-        if Path(str(executable)).name in MACHINE and found.startswith(OWN):
-            pytest.fail(f"A unit test started {found}.")
-    elif event == "socket.connect" and str(args[1]).startswith(("/run/", "/var/run/")):
-        pytest.fail(f"A unit test connected to {args[1]}.")
-
-
-sys.addaudithook(_refuse)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item):
-    global armed  # noqa: PLW0603 - an audit hook cannot be taken away, only told to look away
-    armed = True
     disable_socket(allow_unix_socket=True)
 
 
 def pytest_runtest_teardown(item):
-    global armed  # noqa: PLW0603
-    armed = False
     enable_socket()
+
+
+# No audit hook, although nothing could get past one: one that is written in Python lets other
+# threads run while coverage starts to trace a thread, which CPython 3.11 does not survive.
+@pytest.fixture(autouse=True)
+def _guard(monkeypatch):
+    """Fail the test that is about to touch the machine."""
+    start, connect = subprocess.Popen.__init__, SOCKET.connect
+
+    def guarded_start(self, args, *more, **options):
+        program = str(options.get("executable") or (args if isinstance(args, str) else args[0]))
+        path = (options.get("env") or os.environ).get("PATH")
+        found = shutil.which(program, path=path) or ""
+        if Path(program).name in MACHINE and found.startswith(OWN):
+            pytest.fail(f"A unit test started {found}.")
+        start(self, args, *more, **options)
+
+    def guarded_connect(self, address):
+        if str(address).startswith(("/run/", "/var/run/")):
+            pytest.fail(f"A unit test connected to {address}.")
+        connect(self, address)
+
+    monkeypatch.setattr(subprocess.Popen, "__init__", guarded_start)
+    monkeypatch.setattr(SOCKET, "connect", guarded_connect)
 
 
 @pytest.fixture(autouse=True)
