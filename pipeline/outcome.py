@@ -37,7 +37,6 @@ class Outcome:
         return {
             "outcome": self.deployment.outcome,
             "release": self.release.id,
-            "url": self.url,
             "sha": self.release.sha,
             "digest": self.release.digest,
             "seconds": self.deployment.seconds,

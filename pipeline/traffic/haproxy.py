@@ -13,13 +13,15 @@ import socket
 from pathlib import Path
 from typing import cast, get_args
 
-from pipeline.errors import TrafficError
+from pipeline.errors import TrafficError, UsageError
 from pipeline.ports import Colour, Server
 
 __all__ = ["HAProxy", "install"]
 
 CONFIG_DIR = Path(__file__).parent / "proxy"
 MAP_IN_CONTAINER = "/usr/local/etc/haproxy/live.map"
+SOCKET = "admin.sock"
+SOCKET_PATH_LIMIT = 107  # bytes; Linux, unix(7)
 NOBODY = "none"  # the backend that answers 503 while no release is live
 SOCKET_TIMEOUT = 2.0  # seconds; the runtime socket answers within milliseconds
 BACKEND_ROWS, SERVER_ROWS = "2", "4"  # the <type> argument of `show stat`
@@ -35,7 +37,7 @@ class HAProxy:
 
     def __init__(self, *, config: Path, run: Path) -> None:
         self._map = config / "live.map"
-        self._socket = run / "admin.sock"
+        self._socket = run / SOCKET
 
     def live(self) -> Colour | None:
         """Return the colour that gets new requests; None where there is none yet.
@@ -181,8 +183,14 @@ def install(*, config: Path, run: Path) -> str:
     (root), else our own, so that we and nobody else can reach the socket.
 
     Raises:
+        UsageError: Their path is too long for a socket.
         TrafficError: They cannot be written.
     """
+    if len(os.fsencode(run / SOCKET)) > SOCKET_PATH_LIMIT:
+        raise UsageError(
+            f"{run / SOCKET} is too long for the path of a socket.",
+            hint="Set state_dir in [tool.pipeline] or PIPELINE_STATE_DIR to a shorter one.",
+        )
     uid, gid = (99, 99) if os.geteuid() == 0 else (os.geteuid(), os.getegid())
     try:
         for folder in (config, run):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import TrafficError
+from pipeline.errors import TrafficError, UsageError
 from pipeline.traffic import haproxy
 from pipeline.traffic.haproxy import MAP_IN_CONTAINER, HAProxy, install
 
@@ -301,3 +301,11 @@ def test_folders_of_somebody_else_are_told(tmp_path, monkeypatch):
     with pytest.raises(TrafficError, match=r"cannot be laid out: .*not permitted") as caught:
         install(config=tmp_path / "c", run=tmp_path / "r")
     assert "state_dir" in caught.value.hint
+
+
+def test_a_state_folder_too_deep_for_a_socket_is_refused_before_anything_is_made(tmp_path):
+    run = tmp_path / ("d" * 100)
+    with pytest.raises(UsageError, match="too long for the path of a socket") as caught:
+        install(config=tmp_path / "proxy", run=run)
+    assert "PIPELINE_STATE_DIR" in caught.value.hint
+    assert list(tmp_path.iterdir()) == []
