@@ -29,7 +29,7 @@ __all__ = [
     "observe",
 ]
 
-COMPOSE_FLOOR = (2, 20)
+COMPOSE_FLOOR = (2, 24)  # the first to take an env_file that may be missing
 LOOK_SECONDS = 10.0
 START_SECONDS = 60.0
 POLL_SECONDS = 0.05

@@ -83,7 +83,7 @@ def test_a_clean_debian_12_needs_everything():
             {"distro": BOOKWORM, "client": True},
             "docker.io ca-certificates docker-compose docker-buildx",
         ),
-        ({**READY, "compose": (2, 19)}, "docker-compose"),
+        ({**READY, "compose": (2, 23)}, "docker-compose"),
         ({**READY, "compose": (), "docker_ce": True}, "docker-compose-plugin"),
         ({**READY, "daemon": False, "apparmor": True}, "docker.io ca-certificates apparmor"),
         ({**READY, "buildx": False, "apparmor": True}, "docker-buildx"),

@@ -67,12 +67,12 @@ def test_what_hangs_is_left_behind(healthy, monkeypatch):
     assert (found.status, found.message) == ("fail", "no answer within 0.2 s")
 
 
-@pytest.mark.parametrize("answer", ["2.19.0", ""])
+@pytest.mark.parametrize("answer", ["2.23.3", ""])
 def test_an_old_compose_is_named(healthy, commands, answer):
     commands.plan("docker compose version", answer)
     found = check(healthy, "compose")
     assert (found.status, found.remedy) == ("fail", "./bin/invoke host --yes")
-    assert "Compose 2.20 or later" in found.message
+    assert "Compose 2.24 or later" in found.message
 
 
 def test_a_missing_buildx_is_named(healthy, commands):
