@@ -1,4 +1,4 @@
-"""The registry wing against a real engine and a real registry that wants a login."""
+"""What only a real registry that wants a login can show; test_image.py has the rest."""
 
 import http.server
 import io
@@ -15,10 +15,10 @@ from pathlib import Path
 import docker
 import pytest
 
-from pipeline.errors import EngineError, RegistryError, UsageError
+from pipeline.errors import RegistryError
 from pipeline.image import registry as images
 from pipeline.image.commit import Commit
-from pipeline.image.ref import Built, ImageRef
+from pipeline.image.ref import Built
 from pipeline.settings import Secret, Settings
 
 pytestmark = pytest.mark.usefixtures("docker_config")
@@ -104,58 +104,6 @@ class TestLogin:
 
 
 class TestPush:
-    def test_every_tag_names_the_digest_that_is_returned(
-        self, engine: docker.DockerClient, logged_in: Settings, sha: str
-    ) -> None:
-        make(engine, logged_in.image, sha)
-
-        pushed = images.push(logged_in, commit_of(sha, "1.4.2"), lambda line: None)
-
-        assert pushed.tags == (sha, "latest", "1.4.2", "1.4", "1")
-        assert pushed.digest.startswith("sha256:")
-        assert pushed.size > 0
-        for tag in pushed.tags:
-            found = images.remote_digest(ImageRef(name=logged_in.image, tag=tag))
-            assert found == pushed.digest
-
-    def test_a_second_push_does_no_work(
-        self, engine: docker.DockerClient, logged_in: Settings, sha: str, lines: list[str]
-    ) -> None:
-        make(engine, logged_in.image, sha)
-        first = images.push(logged_in, commit_of(sha), lambda line: None)
-
-        second = images.push(logged_in, commit_of(sha), lines.append)
-
-        assert second.digest == first.digest
-        assert lines == [
-            f"{logged_in.image}:{tag} is in the registry already." for tag in (sha, "latest")
-        ]
-
-    def test_latest_moves_and_a_commits_tag_does_not(
-        self,
-        engine: docker.DockerClient,
-        logged_in: Settings,
-        sha: str,
-        forget: Callable[[str], None],
-    ) -> None:
-        make(engine, logged_in.image, sha)
-        first = images.push(logged_in, commit_of(sha), lambda line: None)
-        newer = sha[::-1]
-        make(engine, logged_in.image, newer)
-        second = images.push(logged_in, commit_of(newer), lambda line: None)
-
-        latest = images.remote_digest(ImageRef(name=logged_in.image, tag="latest"))
-        assert latest == second.digest != first.digest
-
-        forget(f"{logged_in.image}:{sha}")
-        make(engine, logged_in.image, sha)
-        with pytest.raises(RegistryError, match="never moves") as refused:
-            images.push(logged_in, commit_of(sha), lambda line: None)
-
-        assert f"invoke deploy --sha {sha}" in refused.value.hint
-        assert images.remote_digest(ImageRef(name=logged_in.image, tag=sha)) == first.digest
-        assert images.remote_digest(ImageRef(name=logged_in.image, tag="latest")) == latest
-
     def test_without_a_login_the_next_step_is_named(
         self, engine: docker.DockerClient, settings: Settings, sha: str
     ) -> None:
@@ -165,12 +113,6 @@ class TestPush:
             images.push(settings, commit_of(sha), lambda line: None)
 
         assert "invoke login" in refused.value.hint
-
-    def test_nothing_built(self, logged_in: Settings, sha: str) -> None:
-        with pytest.raises(EngineError) as missing:
-            images.push(logged_in, commit_of(sha), lambda line: None)
-
-        assert f"invoke build --sha {sha}" in missing.value.hint
 
     def test_nobody_there(
         self,
@@ -202,67 +144,6 @@ class TestEnsureLocal:
         assert lines == [f"Pulling {image.reference}"]
         assert engine.images.get(f"{logged_in.image}:{published.sha}").id == image.id
 
-    def test_asks_no_registry_for_what_is_here(
-        self,
-        logged_in: Settings,
-        published: Built,
-        lines: list[str],
-        monkeypatch: pytest.MonkeyPatch,
-    ) -> None:
-        first = images.ensure_local(logged_in, published.sha, lambda line: None)
-        monkeypatch.delattr(images, "remote_digest")
-
-        assert images.ensure_local(logged_in, published.sha, lines.append) == first
-        by_digest = images.ensure_local(
-            logged_in, published.sha, lines.append, reference=first.reference
-        )
-        assert (by_digest.id, by_digest.reference) == (first.id, first.reference)
-        assert lines == []
-
-    def test_an_earlier_release_is_pulled_by_its_digest(
-        self, logged_in: Settings, published: Built, lines: list[str]
-    ) -> None:
-        reference = f"{logged_in.image}@{published.digest}"
-
-        image = images.ensure_local(logged_in, published.sha, lines.append, reference=reference)
-
-        assert (image.reference, lines) == (reference, [f"Pulling {reference}"])
-
-    def test_a_built_image_that_was_never_pushed_is_not_taken(
-        self, engine: docker.DockerClient, logged_in: Settings, sha: str
-    ) -> None:
-        make(engine, logged_in.image, sha)
-
-        with pytest.raises(RegistryError, match="has no"):
-            images.ensure_local(logged_in, sha, lambda line: None)
-
-    def test_an_image_of_another_commit_is_refused(
-        self,
-        forget: Callable[[str], None],
-        engine: docker.DockerClient,
-        logged_in: Settings,
-        sha: str,
-    ) -> None:
-        other = sha[::-1]
-        make(engine, logged_in.image, sha, revision=other)
-        engine.images.push(logged_in.image, tag=sha)
-        forget(logged_in.image)
-
-        with pytest.raises(RegistryError, match="not an image of commit") as refused:
-            images.ensure_local(logged_in, sha, lambda line: None)
-
-        assert other[:12] in refused.value.message
-
-    def test_an_unknown_commit_names_the_reference_and_the_next_step(
-        self, logged_in: Settings, sha: str
-    ) -> None:
-        with pytest.raises(RegistryError) as unknown:
-            images.ensure_local(logged_in, sha, lambda line: None)
-
-        assert unknown.value.exit_code == 1
-        assert f"{logged_in.image}:{sha}" in unknown.value.message
-        assert f"invoke push --sha {sha}" in unknown.value.hint
-
     def test_an_unknown_digest(self, logged_in: Settings, sha: str) -> None:
         with pytest.raises(RegistryError):
             images.ensure_local(
@@ -286,10 +167,6 @@ class TestEnsureLocal:
 
         assert nowhere.registry in refused.value.message
         assert time.monotonic() - started < 10
-
-    def test_hostile_reference(self, logged_in: Settings, sha: str) -> None:
-        with pytest.raises(UsageError):
-            images.ensure_local(logged_in, sha, lambda line: None, reference="--help")
 
 
 class Busy(http.server.BaseHTTPRequestHandler):
