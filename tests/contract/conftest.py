@@ -73,6 +73,11 @@ def forget(engine: docker.DockerClient) -> Callable[[str], None]:
 
 
 @pytest.fixture
+def sha() -> str:
+    return (uuid.uuid4().hex + uuid.uuid4().hex)[:40]
+
+
+@pytest.fixture
 def lines() -> list[str]:
     return []
 

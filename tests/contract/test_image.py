@@ -1,7 +1,5 @@
 """Push and pull: the same tests over the engine and registry in memory and over the real ones."""
 
-import io
-import tarfile
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,19 +10,14 @@ import pytest
 
 from pipeline.errors import EngineError, RegistryError, UsageError
 from pipeline.image import registry as images
-from pipeline.image.commit import Commit
 from pipeline.image.ref import Built, ImageRef
 from pipeline.settings import Settings
 from tests import fake_docker
+from tests.contract.images import commit_of
+from tests.contract.images import make as build
 
 if TYPE_CHECKING:
     from docker import DockerClient
-
-
-def commit_of(sha: str, version: str = "") -> Commit:
-    return Commit(
-        sha=sha, committed_at="2026-01-02T03:04:05+00:00", version=version, migrations="", source=""
-    )
 
 
 def silent(_line: str) -> None:
@@ -78,16 +71,7 @@ def real(request: pytest.FixtureRequest) -> Shelf:
     images.login(settings, silent)
 
     def make(sha: str, revision: str) -> None:
-        content = uuid.uuid4().bytes
-        data = io.BytesIO()
-        with tarfile.open(fileobj=data, mode="w") as archive:
-            member = tarfile.TarInfo("file")
-            member.size = len(content)
-            archive.addfile(member, io.BytesIO(content))
-        label = f"LABEL org.opencontainers.image.revision={revision}"
-        client.api.import_image_from_data(
-            data.getvalue(), repository=settings.image, tag=sha, changes=[label]
-        )
+        build(client, settings.image, sha, revision=revision)
 
     def publish(sha: str) -> None:
         client.images.push(settings.image, tag=sha)
@@ -99,11 +83,6 @@ def real(request: pytest.FixtureRequest) -> Shelf:
 @pytest.fixture(params=["fake", "real"])
 def shelf(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Shelf:
     return fake(monkeypatch) if request.param == "fake" else real(request)
-
-
-@pytest.fixture
-def sha() -> str:
-    return (uuid.uuid4().hex + uuid.uuid4().hex)[:40]
 
 
 @pytest.fixture

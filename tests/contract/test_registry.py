@@ -1,13 +1,10 @@
 """What only a real registry that wants a login can show; test_image.py has the rest."""
 
 import http.server
-import io
 import json
 import socket
-import tarfile
 import threading
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,37 +14,11 @@ import pytest
 
 from pipeline.errors import RegistryError
 from pipeline.image import registry as images
-from pipeline.image.commit import Commit
 from pipeline.image.ref import Built
 from pipeline.settings import Secret, Settings
+from tests.contract.images import commit_of, make
 
 pytestmark = pytest.mark.usefixtures("docker_config")
-
-
-def commit_of(sha: str, version: str = "") -> Commit:
-    return Commit(
-        sha=sha, committed_at="2026-01-02T03:04:05+00:00", version=version, migrations="", source=""
-    )
-
-
-@pytest.fixture
-def sha() -> str:
-    return (uuid.uuid4().hex + uuid.uuid4().hex)[:40]
-
-
-def make(engine: docker.DockerClient, name: str, sha: str, *, revision: str | None = None) -> str:
-    """Give the engine a one-file image `name:sha` with new content; return its id."""
-    content = uuid.uuid4().bytes
-    data = io.BytesIO()
-    with tarfile.open(fileobj=data, mode="w") as archive:
-        member = tarfile.TarInfo("file")
-        member.size = len(content)
-        archive.addfile(member, io.BytesIO(content))
-    label = f"LABEL org.opencontainers.image.revision={sha if revision is None else revision}"
-    engine.api.import_image_from_data(
-        data.getvalue(), repository=name, tag=sha, changes=[label, "LABEL pipeline.migrations=m1"]
-    )
-    return engine.images.get(f"{name}:{sha}").id
 
 
 @pytest.fixture
