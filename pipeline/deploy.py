@@ -156,7 +156,7 @@ class Delivery:
             # On a server without an env file, the service goes on with what it had.
             name = f"release {kept[0][1].id}"
             text = self.state.env(kept[0][1].id)
-            return env.parse(text, name=name, required=required), name
+            return env.restore(text, name=name, required=required), name
         return env.read(path, required=required), str(path)
 
     def _earlier(self, to: str | None) -> Release:

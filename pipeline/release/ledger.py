@@ -110,10 +110,6 @@ class Ledger:
         current = next(lives, None)
         return next((live for live in lives if current and live[1].id != current[1].id), None)
 
-    def find(self, sha: str) -> tuple[Deployment, Release] | None:
-        """Return the last live deployment of a commit; None where it never was live."""
-        return next((live for live in self._lives(past_stops=True) if live[1].sha == sha), None)
-
     def lives(self) -> list[tuple[Deployment, Release]]:
         """Return every release that was live, each once, newest first."""
         seen: dict[str, tuple[Deployment, Release]] = {}

@@ -52,7 +52,6 @@ def sha(found):
 def test_before_the_first_deployment_there_is_nothing_and_looking_makes_nothing(ledger, tmp_path):
     assert ledger.live() is None
     assert ledger.previous() is None
-    assert ledger.find("a" * 40) is None
     assert ledger.lives() == []
     assert ledger.history() == []
     assert list(tmp_path.iterdir()) == []
@@ -106,7 +105,6 @@ def test_what_did_not_get_live_changes_nothing(outcome, ledger):
     record(ledger, outcome, B)
     assert sha(ledger.live()) == "a"
     assert ledger.previous() is None
-    assert ledger.find(B.sha) is None
     assert shas(ledger.lives()) == "a"
 
 
@@ -130,7 +128,6 @@ def test_another_env_of_the_same_commit_is_another_release(ledger):
     record(ledger, "live", A)
     record(ledger, "live", other)
     assert ledger.previous()[1] == A
-    assert ledger.find(A.sha)[1] == other
 
 
 def test_after_down_nothing_is_live_but_everything_is_known(ledger):
@@ -139,7 +136,6 @@ def test_after_down_nothing_is_live_but_everything_is_known(ledger):
     record(ledger, "stopped", kind="down")
     assert ledger.live() is None
     assert sha(ledger.previous()) == "a"
-    assert sha(ledger.find(B.sha)) == "b"
     assert shas(ledger.lives()) == "ba"
 
 
