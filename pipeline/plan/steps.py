@@ -103,6 +103,7 @@ class Steps:
     def _wait_healthy(self, colour: Colour, wanted: int) -> None:
         deadline = self.clock.monotonic() + self.deadlines.start
         seen: set[str] = set()
+        said: dict[str, str] = {}
         while True:
             replicas = self.engine.replicas(colour)
             if ended := [each for each in replicas if _ended(each)]:
@@ -115,13 +116,16 @@ class Steps:
             if len(replicas) == wanted and addresses <= healthy:
                 return
             for server in servers:
+                # The proxy drops the code of a check while the next is under way: keep it.
+                if not said.get(server.address, "").startswith(server.check):
+                    said[server.address] = server.check
                 # The engine gives addresses again soon, and the proxy its places in the
                 # backend: a check that passed may be that of a container of before.
                 if _host(server) in addresses - seen:
                     self.traffic.recheck(colour, server.address)
                     seen.add(_host(server))
             if self.clock.monotonic() > deadline:
-                checks = ", ".join(f"{each.address} {each.check}" for each in servers)
+                checks = ", ".join(f"{each.address} {said.get(each.address)}" for each in servers)
                 raise self._failure(
                     colour,
                     f"{colour} was not healthy within {self.deadlines.start:g} s"

@@ -65,7 +65,9 @@ class HAProxy:
                 # UP alone is not enough: a server that was just resolved counts as UP
                 # until its first check.
                 healthy=row["status"].startswith("UP") and _last_check(row) == "L7OK",
-                check=f"{_last_check(row)}/{row['check_code']}".strip("/") or row["status"],
+                # While the next check is under way the code reads 0, which is none.
+                check=f"{_last_check(row)}/{row['check_code']}".removesuffix("/0").strip("/")
+                or row["status"],
             )
             for row in self._stat(colour, SERVER_ROWS)
             if row["addr"] and not row["status"].startswith("MAINT")

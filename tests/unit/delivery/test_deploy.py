@@ -106,6 +106,20 @@ def test_a_broken_image_leaves_the_old_release_serving(host: Host, broken: dict,
     assert host.delivery().ledger.live()[1].sha == A
 
 
+def test_a_check_under_way_does_not_hide_what_the_last_one_said(host: Host):
+    class Checking(FakeTraffic):
+        codes = iter(["L7STS/503"])
+
+        def servers(self, colour):
+            check = next(self.codes, "L7STS")
+            return tuple(replace(each, check=check) for each in super().servers(colour))
+
+    host.break_image(A, healthy=False)
+    assert (
+        "172.30.0.10:8000 L7STS/503)" in host.deploy(A, traffic=Checking(host.world)).error.message
+    )
+
+
 def test_a_failure_shows_the_last_log_lines_without_secrets(host: Host):
     host.break_image(A, exits=1, log="cannot connect with sentinel-secret")
     outcome = host.deploy(A)

@@ -119,7 +119,7 @@ def test_only_a_passed_check_is_healthy(proxy, runtime):
         "127.0.0.2:18000": (True, "L7OK/200"),
         "127.0.0.3:18000": (False, "L7STS/503"),
         "127.0.0.4:18000": (False, "L4CON"),
-        "127.0.0.5:18000": (True, "L7OK/0"),  # passed, and the next check is under way
+        "127.0.0.5:18000": (True, "L7OK"),  # passed, and the next check is under way
         "127.0.0.6:18000": (False, "L4CON"),
         "127.0.0.7:18000": (False, "INI"),  # just resolved: UP, but not checked
     }
