@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 SHA = "commit: a full hash, or anything that git resolves here (default: HEAD)"
 YES = "install what is missing without asking"
+WAIT = "seconds to wait for another deployment to end (default: 0)"
 JSON = "print one JSON object as the last line"
 
 
@@ -129,6 +130,7 @@ def login(context: Context) -> None:
         "strategy": "how it is made live",
         "replicas": "containers of the release, 1 to 8",
         "env_file": "env file of the release",
+        "wait": WAIT,
         "dry_run": "print the plan, touch nothing",
         "json": JSON,
     }
@@ -141,12 +143,13 @@ def deploy(
     strategy: str | None = None,
     replicas: str | None = None,
     env_file: str | None = None,
+    wait: float = 0.0,
     dry_run: bool = False,
     json: bool = False,
 ) -> None:
     """Make the image of a commit live; on any failure the old release goes on serving."""
     shipping = _shipping(strategy=strategy, replicas=replicas, env_file=env_file)
-    outcome = shipping.deploy(sha, dry_run=dry_run)
+    outcome = shipping.deploy(sha, wait=wait, dry_run=dry_run)
     if dry_run:
         terminal.plan(outcome.plan)
         if json:
@@ -155,11 +158,43 @@ def deploy(
     _finish(outcome, json=json)
 
 
-@task(help={"to": "commit of a release that was live here (default: the one before)", "json": JSON})
+@task(
+    help={
+        "to": "commit of a release that was live here (default: the one before)",
+        "wait": WAIT,
+        "json": JSON,
+    }
+)
 @command
-def rollback(context: Context, *, to: str | None = None, json: bool = False) -> None:
+def rollback(
+    context: Context, *, to: str | None = None, wait: float = 0.0, json: bool = False
+) -> None:
     """Make the previous (or named) release live again, with its own env and Compose file."""
-    _finish(_shipping().rollback(to), json=json)
+    _finish(_shipping().rollback(to, wait=wait), json=json)
+
+
+@task(help={"wait": WAIT, "json": JSON})
+@command
+def resume(context: Context, *, wait: float = 0.0, json: bool = False) -> None:
+    """Finish or undo a deployment that was interrupted; a new one does so by itself."""
+    outcome = _shipping().resume(wait=wait)
+    if outcome is None:
+        terminal.result("nothing to resume")
+        if json:
+            terminal.data({"outcome": "nothing"})
+        return
+    terminal.resumed(outcome)
+    if json:
+        terminal.data(outcome.as_dict())
+    if outcome.error:
+        raise Exit(code=outcome.error.exit_code)
+
+
+@task(help={"deployment": "whose standby, by its number in `invoke history`"})
+@command
+def retire(context: Context, *, deployment: int) -> None:
+    """Remove the standby once its time has passed; a deployment starts this by itself."""
+    _shipping().remove_standby(deployment)
 
 
 @task(help={"expect": "commit that must be live and healthy, else exit 3", "json": JSON})

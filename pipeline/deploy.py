@@ -1,31 +1,29 @@
-"""deploy() and rollback(): wires settings, image, release, plan, engine, traffic and ledger.
+"""deploy(), rollback(), resume(): wires settings, image, release, plan and ledger.
 
 Prints nothing; says what happens through a `Report`, and hands back an Outcome.
 """
 
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from typing import Protocol
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 from pipeline.attempt import Attempt
-from pipeline.engine.compose import ComposeEngine
-from pipeline.errors import PipelineError, UsageError
+from pipeline.errors import PipelineError, UnavailableError, UndoFailedError, UsageError
 from pipeline.outcome import Outcome, Report
+from pipeline.parts import Parts, real_parts
 from pipeline.plan.plan import Plan
-from pipeline.plan.steps import Deadlines, Steps
-from pipeline.plan.strategies import Observed, blue_green
-from pipeline.ports import Bundle, Clock, Colour, Engine, Probe, Server, Traffic
+from pipeline.plan.steps import Steps
+from pipeline.plan.strategies import Observed, Wanted, plan
+from pipeline.ports import Colour, other
 from pipeline.release import env, lock
-from pipeline.release.ledger import Deployment, Ledger
+from pipeline.release.ledger import Deployment
 from pipeline.release.release import Release, release
-from pipeline.release.store import State
 from pipeline.settings import Settings
-from pipeline.traffic.haproxy import HAProxy, install
-from pipeline.traffic.probe import HealthProbe, Prober
 
 __all__ = ["Delivery", "Pulled"]
+
+RETIRE_LOOK = 2.0  # seconds between looks at whether a standby is still this deployment's
 
 
 class Pulled(Protocol):
@@ -40,52 +38,27 @@ class Pulled(Protocol):
         """Identity of its migration scripts, "" if unknown."""
 
 
-class SystemClock:
-    """The machine's own clock."""
-
-    monotonic = staticmethod(time.monotonic)
-    sleep = staticmethod(time.sleep)
-
-
 @dataclass(frozen=True, kw_only=True)
-class Delivery:
-    """One app on this host; `of()` wires the real parts.
+class Delivery(Parts):
+    """The commands of one app on this host; `of()` wires the real parts.
 
-    Attributes:
-        started: When the command started, on the clock's monotonic scale.
-        prober: Makes what sends requests all through a deployment; None: nothing does.
+    Each takes the lock, for which it waits `wait` seconds, and first ends what another left.
     """
-
-    settings: Settings
-    state: State
-    ledger: Ledger
-    engine: Engine
-    traffic: Traffic
-    report: Report
-    started: float
-    probe: Probe
-    clock: Clock = field(default_factory=SystemClock)
-    prober: Callable[[], Prober] | None = None
 
     @classmethod
     def of(cls, settings: Settings, *, report: Report, started: float) -> "Delivery":
         """Wire the real engine, proxy and ledger."""
-        state = State(settings.state_dir)
-        probe = HealthProbe(path=settings.health_path, host=settings.probe_host)
-        return cls(
-            settings=settings,
-            state=state,
-            ledger=Ledger(state.ledger),
-            engine=ComposeEngine(settings.app),
-            traffic=HAProxy(config=state.proxy_config, run=state.proxy_run),
-            probe=probe,
-            prober=lambda: Prober(probe=probe, address=settings.address),
-            report=report,
-            started=started,
-        )
+        parts: dict[str, Any] = real_parts(settings, report=report, started=started)
+        return cls(**parts)
 
     def deploy(
-        self, *, sha: str, pull: Callable[[str], Pulled], compose: str, dry_run: bool = False
+        self,
+        *,
+        sha: str,
+        pull: Callable[[str], Pulled],
+        compose: str,
+        wait: float = 0.0,
+        dry_run: bool = False,
     ) -> Outcome:
         """Make the image of a commit live.
 
@@ -93,6 +66,7 @@ class Delivery:
             sha: Full commit hash.
             pull: Makes sure that the commit's image is on this host.
             compose: Text of the Compose file to run it with.
+            wait: Seconds to wait for the lock.
             dry_run: Only plan.
 
         Raises:
@@ -100,7 +74,9 @@ class Delivery:
             UnavailableError: Registry, engine or ledger do not answer; nothing was changed.
             LockedError: Another deployment is going on.
         """
-        with self._locked(f"deploy --sha {sha}"):
+        with nullcontext() if dry_run else self._locked(f"deploy --sha {sha}", wait):
+            if not dry_run:
+                self._end_interrupted()
             values, origin = self._environment()
             self.report(f"env: {len(values)} keys from {origin}")
             asked = self.clock.monotonic()
@@ -113,36 +89,88 @@ class Delivery:
                 migrations=pulled.migrations,
             )
             phases = {"pull": round(self.clock.monotonic() - asked, 3)}
+            wanted = self._wanted(target, self.settings.replicas)
             if dry_run:
-                return self._planned(target)
+                return self._planned(wanted)
             self.state.save(target, compose=compose, env=env.render(values))
             self.ledger.record_release(target)
-            return self._make_live("deploy", target, values, phases)
+            return self._make_live("deploy", wanted, phases)
 
-    def rollback(self, *, to: str | None, pull: Callable[[str, str], Pulled]) -> Outcome:
+    def rollback(
+        self, *, to: str | None, pull: Callable[[str, str], Pulled], wait: float = 0.0
+    ) -> Outcome:
         """Make the previous release live again, or the one of commit `to`.
+
+        A standby that runs it gets the requests at once. Where a deployment was interrupted,
+        undoing that is the way to the previous release.
 
         Args:
             to: Full or shortened commit hash of a release that was live.
             pull: Makes sure that the image of (commit, reference) is on this host.
+            wait: Seconds to wait for the lock.
 
         Raises:
-            UsageError: There is no such release; the message lists what there is.
+            UsageError: There is no such release any more; the message lists what there is.
             UnavailableError: The engine does not answer; nothing was changed.
             LockedError: Another deployment is going on.
         """
-        with self._locked("rollback" + (f" --to {to}" if to else "")):
+        with self._locked("rollback" + (f" --to {to}" if to else ""), wait):
+            ended = self._end_interrupted()
+            serving = self.ledger.live()
+            undone = ended and ended.deployment.kind == "deploy" and ended.deployment.error
+            if undone and serving and to is None:
+                return self._nothing_to_do(*serving, phases={})
             target = self._earlier(to)
-            values = env.restore(self.state.env(target.id), name=f"env of {target.id}")
             asked = self.clock.monotonic()
-            pull(target.sha, target.image)
+            try:
+                pull(target.sha, target.image)
+            except UnavailableError as exc:
+                raise UsageError(
+                    f"Release {target.id} cannot be had any more: {exc.message}",
+                    hint=self._what_there_is(except_for=target),
+                ) from exc
             phases = {"pull": round(self.clock.monotonic() - asked, 3)}
-            return self._make_live("rollback", target, values, phases)
+            had = self.ledger.deployment_of(target.id)
+            replicas = had.replicas if had else self.settings.replicas
+            return self._make_live(
+                "rollback", replace(self._wanted(target, replicas), warm=True), phases
+            )
+
+    def resume(self, *, wait: float = 0.0) -> Outcome | None:
+        """End a deployment that was interrupted; None where there is none.
+
+        What was recorded as live is finished, everything else is undone.
+
+        Raises:
+            LockedError: Another deployment is going on.
+            UndoFailedError: It could not be undone.
+        """
+        with self._locked("resume", wait):
+            return self._resume()
+
+    def remove_standby(self, deployment: int) -> None:
+        """Wait for the standby's time to pass, then remove it; not where another took over."""
+        end = self.clock.monotonic() + self.settings.standby
+        while (left := end - self.clock.monotonic()) > 0:
+            self.clock.sleep(min(left, RETIRE_LOOK))
+            if not self._has_standby(deployment):
+                return
+        with self._locked("retire", 0.0):
+            live = self.ledger.live()
+            if live and live[0].colour and self._has_standby(deployment):
+                if self.traffic.live() != live[0].colour:
+                    raise PipelineError("The proxy sends requests elsewhere: nothing was removed.")
+                self.engine.stop(other(live[0].colour), timeout=self.settings.stop_timeout)
+                self.report("removed the standby")
+
+    def _has_standby(self, deployment: int) -> bool:
+        live = self.ledger.live()
+        return bool(live and live[0].id == deployment)
 
     @contextmanager
-    def _locked(self, command: str) -> Iterator[None]:
+    def _locked(self, command: str, wait: float) -> Iterator[None]:
         self.state.create()
-        with lock.hold(self.state.lock, command=command):
+        with lock.hold(self.state.lock, command=command, wait=wait):
             yield
 
     def _environment(self) -> tuple[dict[str, str], str]:
@@ -168,100 +196,137 @@ class Delivery:
                     hint="`invoke history` lists the deployments of this host.",
                 )
             return previous[1]
-        lives = [target for _, target in self.ledger.lives()]
-        found = [target for target in lives if to and target.sha.startswith(to)]
-        if not found:
-            had = ", ".join(dict.fromkeys(target.sha[:12] for target in lives)) or "none"
-            raise UsageError(
-                f"No release of commit {to!r} was ever live here.",
-                hint=f"These can be had: {had}.",
-            )
-        return found[0]
-
-    def _planned(self, target: Release) -> Outcome:
-        plan = blue_green(self._observe(), target, replicas=self.settings.replicas)
-        return self._outcome(self._deployment("deploy", target), target, plan)
-
-    def _outcome(self, deployment: Deployment, target: Release, plan: Plan) -> Outcome:
-        return Outcome(deployment=deployment, release=target, url=self.settings.url, plan=plan)
-
-    def _deployment(self, kind: str, target: Release) -> Deployment:
-        return Deployment(
-            kind=kind, release=target.id, colour=None, replicas=self.settings.replicas
+        for _, target in self.ledger.lives():
+            if to and target.sha.startswith(to):
+                if not self.state.keeps(target.id):
+                    raise UsageError(
+                        f"Release {target.id} cannot be had any more: its files are gone.",
+                        hint=self._what_there_is(except_for=target),
+                    )
+                return target
+        raise UsageError(
+            f"No release of commit {to!r} was ever live here.", hint=self._what_there_is()
         )
 
-    def _make_live(
-        self, kind: str, target: Release, values: Mapping[str, str], phases: dict[str, float]
+    def _what_there_is(self, *, except_for: Release | None = None) -> str:
+        kept = [each for _, each in self.ledger.lives() if self.state.keeps(each.id)]
+        had = dict.fromkeys(each.sha[:12] for each in kept if each != except_for)
+        return f"These can be had: {', '.join(had) or 'none'}."
+
+    def _wanted(self, target: Release, replicas: int) -> Wanted:
+        return Wanted(
+            release=target,
+            strategy=self.settings.strategy,
+            replicas=replicas,
+            standby=self.settings.standby > 0,
+        )
+
+    def _planned(self, wanted: Wanted) -> Outcome:
+        if self.ledger.unfinished():
+            self.report("a deployment was interrupted: it would be ended first")
+        made = plan(self.observe(), wanted)
+        return self._outcome(self._deployment("deploy", wanted), wanted.release, made)
+
+    def _outcome(self, deployment: Deployment, target: Release, made: Plan) -> Outcome:
+        return Outcome(deployment=deployment, release=target, url=self.settings.url, plan=made)
+
+    def _deployment(self, kind: str, wanted: Wanted) -> Deployment:
+        return Deployment(
+            kind=kind,
+            release=wanted.release.id,
+            colour=None,
+            replicas=wanted.replicas,
+            strategy=wanted.strategy,
+        )
+
+    def _make_live(self, kind: str, wanted: Wanted, phases: dict[str, float]) -> Outcome:
+        observed = self.observe()
+        if (serving := self._serving(wanted, observed)) is not None:
+            self.report(f"{wanted.release.sha[:12]} is live already, nothing to do")
+            return self._nothing_to_do(serving, wanted.release, phases)
+        made = plan(observed, wanted)
+        deployment = replace(self._deployment(kind, wanted), strategy=made.strategy)
+        attempt = self._attempt(deployment, wanted.release, phases, live=observed.live_healthy)
+        return attempt.execute(made, self._steps(attempt))
+
+    def _nothing_to_do(
+        self, deployment: Deployment, target: Release, phases: dict[str, float]
     ) -> Outcome:
-        observed = self._observe()
-        if (serving := self._serving(target, observed)) is not None:
-            self.report(f"{target.sha[:12]} is live already, nothing to do")
-            seconds = round(self.clock.monotonic() - self.started, 3)
-            same = replace(serving, seconds=seconds, live_seconds=seconds, phases=phases)
-            return self._outcome(same, target, Plan(steps=()))
-        plan = blue_green(observed, target, replicas=self.settings.replicas)
-        attempt = Attempt(
-            deployment=self._deployment(kind, target),
+        seconds = round(self.clock.monotonic() - self.started, 3)
+        same = replace(deployment, seconds=seconds, live_seconds=seconds, phases=phases)
+        return self._outcome(same, target, Plan())
+
+    def _attempt(
+        self, deployment: Deployment, target: Release, phases: dict[str, float], *, live: bool
+    ) -> Attempt:
+        return Attempt(
+            deployment=deployment,
             release=target,
             ledger=self.ledger,
             clock=self.clock,
             report=self.report,
             started=self.started,
-            prober=self.prober() if self.prober and observed.live_healthy else None,
+            prober=self.prober() if self.prober and live else None,
             phases=phases,
             url=self.settings.url,
         )
-        return attempt.execute(plan, self._steps(target, values, attempt))
 
-    def _steps(self, target: Release, values: Mapping[str, str], attempt: Attempt) -> Steps:
+    def _steps(self, attempt: Attempt) -> Steps:
+        def keep(_colour: Colour) -> None:
+            self.retire(attempt.deployment.id or 0)
+
         return Steps(
             engine=self.engine,
             traffic=self.traffic,
             probe=self.probe,
             clock=self.clock,
-            release=target,
-            bundle=self._bundle(target),
-            deadlines=Deadlines(
-                start=self.settings.start_timeout,
-                migrate=self.settings.migrate_timeout,
-                drain=self.settings.drain_timeout,
-                stop=self.settings.stop_timeout,
-            ),
+            report=self.report,
+            deadlines=self.deadlines(),
             address=self.settings.address,
+            target=attempt.release.id,
+            known=self.known,
             record=attempt.live,
-            secrets=env.secrets(values),
+            is_recorded=attempt.is_live,
+            keep=keep,
+            secrets=env.secrets(self.known(attempt.release.id).env or {}),
         )
 
-    def _observe(self) -> Observed:
-        live = self.traffic.live()
-        record = self.ledger.live()
-        return Observed(
-            live=live,
-            live_healthy=live is not None and any(each.healthy for each in self._servers(live)),
-            live_migrations=record[1].migrations if record else "",
-        )
-
-    def _servers(self, colour: Colour) -> tuple[Server, ...]:
+    def _end_interrupted(self) -> Outcome | None:
+        """End what was interrupted; where that cannot be, go on: it may be what mends things."""
         try:
-            return self.traffic.servers(colour)
-        except PipelineError:
-            return ()  # the proxy does not run: nothing is healthy behind it
+            return self._resume()
+        except UndoFailedError as exc:
+            self.report(f"warning: {exc.message}")
+            left = self.ledger.unfinished()
+            if left:
+                self.ledger.record(replace(left[0], outcome="failed", seconds=0.0, plan=None))
+            return None
 
-    def _serving(self, target: Release, observed: Observed) -> Deployment | None:
+    def _resume(self) -> Outcome | None:
+        """End what was interrupted; the lock is ours, so nobody is at it any more."""
+        found = self.ledger.unfinished()
+        if found is None:
+            return None
+        deployment, target = found
+        self.report(f"{deployment.kind} of {target.sha[:12]} was interrupted")
+        attempt = self._attempt(deployment, target, {}, live=False)
+        steps, made = self._steps(attempt), Plan.from_dict(deployment.plan or Plan().as_dict())
+        # A machine that was started again may lack the proxy, without which nothing is told.
+        self.engine.ensure_services(
+            self.known(target.id).bundle, timeout=self.settings.start_timeout
+        )
+        recorded = deployment.outcome == "live" and self.traffic.live() == deployment.colour
+        outcome = attempt.resume(made, steps, forward=recorded)
+        ended = "finished: it is live" if recorded else "undone: the release before serves"
+        self.report(f"{deployment.kind} of {target.sha[:12]} is {ended}")
+        return outcome
+
+    def _serving(self, wanted: Wanted, observed: Observed) -> Deployment | None:
         """Return the live deployment where it already is just what is wanted."""
         record = self.ledger.live()
-        if record is None or record[1].id != target.id or not observed.live_healthy:
+        if record is None or record[1].id != wanted.release.id or not observed.live_healthy:
             return None
-        same = record[0].replicas == self.settings.replicas and record[0].colour == observed.live
-        return record[0] if same and self.probe(self.settings.address).names(target.sha) else None
-
-    def _bundle(self, target: Release) -> Bundle:
-        user = install(config=self.state.proxy_config, run=self.state.proxy_run)
-        return self.state.bundle(
-            target,
-            {
-                "PIPELINE_PORT": str(self.settings.port),
-                "PIPELINE_BIND_ADDRESS": self.settings.bind_address,
-                "PIPELINE_PROXY_USER": user,
-            },
-        )
+        same = record[0].replicas == wanted.replicas == observed.live_replicas
+        if not same or record[0].colour != observed.live:
+            return None
+        return record[0] if self.probe(self.settings.address).names(wanted.release.sha) else None

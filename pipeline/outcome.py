@@ -39,6 +39,7 @@ class Outcome:
             "release": self.release.id,
             "sha": self.release.sha,
             "digest": self.release.digest,
+            "strategy": self.deployment.strategy,
             "seconds": self.deployment.seconds,
             "live_seconds": self.deployment.live_seconds,
             "phases": self.deployment.phases,

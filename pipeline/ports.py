@@ -4,8 +4,8 @@
 ones; tests/contract runs the same tests against them and against the fakes.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -17,12 +17,15 @@ __all__ = [
     "Engine",
     "Probe",
     "Replica",
+    "Route",
     "Server",
     "Traffic",
     "other",
 ]
 
 Colour = Literal["blue", "green"]
+# Where the proxy sends requests: to a colour, or while replicas are exchanged one by one, to both.
+Route = Literal["blue", "green", "both"]
 
 
 def other(colour: Colour | None) -> Colour:
@@ -51,11 +54,14 @@ class Replica:
         id: Full container id.
         name: Container name.
         state: Docker's word: created, running, exited, ...
-        exit_code: Of the last end; 0 while running.
+        exit_code: Of the last end; 0 where there was none.
         restarts: How often the engine has restarted it.
         address: IP on the project's network, "" while it has none.
         digest: `repository@sha256:...` that it was created from.
         revision: Commit that its image is labelled with.
+        number: Compose's number of it within the colour, from 1.
+        release: Id of the release that it was started for, "" if it was not by us.
+        env: The environment it was created with; never shown.
     """
 
     id: str
@@ -66,6 +72,9 @@ class Replica:
     address: str
     digest: str
     revision: str
+    number: int
+    release: str
+    env: Mapping[str, str] = field(repr=False)
 
 
 class Engine(Protocol):
@@ -77,11 +86,25 @@ class Engine(Protocol):
     def migrate(self, bundle: Bundle, *, timeout: float) -> None:
         """Run the release's pending migrations, once, in a container of its own."""
 
-    def start(self, colour: Colour, bundle: Bundle, *, replicas: int, timeout: float) -> None:
-        """Start fresh containers of the release as `colour`; do not wait for their health."""
+    def start(
+        self,
+        colour: Colour,
+        bundle: Bundle,
+        *,
+        replicas: int,
+        timeout: float,
+        keep: bool = False,
+    ) -> None:
+        """Start containers of the release as `colour`; do not wait for their health.
 
-    def stop(self, colour: Colour, *, timeout: float) -> None:
-        """Stop and remove the colour's containers; SIGKILL after `timeout` seconds."""
+        Fresh ones; with `keep`, those that are there stay, and only missing ones are made.
+        """
+
+    def stop(self, colour: Colour, *, timeout: float, only: Collection[str] | None = None) -> None:
+        """Stop and remove the colour's containers, or `only` those of these ids.
+
+        SIGKILL after `timeout` seconds; at once where that is 0.
+        """
 
     def replicas(self, colour: Colour) -> tuple[Replica, ...]:
         """Return the colour's containers, running or not."""
@@ -108,8 +131,8 @@ class Server:
 class Traffic(Protocol):
     """Health as the proxy sees it, cutover and drain; knows no containers."""
 
-    def live(self) -> Colour | None:
-        """Return the colour that gets new requests; None where there is none yet."""
+    def live(self) -> Route | None:
+        """Return where new requests go; None where nothing is live yet."""
 
     def servers(self, colour: Colour) -> tuple[Server, ...]:
         """Return the colour's resolved servers."""
@@ -120,8 +143,20 @@ class Traffic(Protocol):
     def sessions(self, colour: Colour) -> int:
         """Return how many requests of the colour are in flight."""
 
-    def switch(self, colour: Colour | None) -> Colour | None:
-        """Send new requests to `colour`, durably; return the colour it replaced."""
+    def switch(self, route: Route | None) -> Route | None:
+        """Send new requests there, durably; return what it replaced."""
+
+    def hold(self, colour: Colour) -> None:
+        """Make `both` send nothing to `colour` before `admit`, all to what the other has now."""
+
+    def admit(self, address: str) -> bool:
+        """Let `both` send requests to that server; False while its check has not passed there."""
+
+    def dismiss(self, address: str) -> None:
+        """Let `both` send no new request to that server."""
+
+    def in_flight(self, address: str) -> int:
+        """Return how many requests `both` has in flight at that server."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -128,7 +128,8 @@ _NAME = _pattern(r"[a-z][a-z0-9-]{0,30}", "a name of a-z, 0-9 and -")
 _URL_PATH = _pattern(r"/[A-Za-z0-9_./-]*", "a path that starts with /")
 _HOST = _pattern(r"[A-Za-z0-9.:-]{1,253}", "a host name")
 _SECONDS = _number(float, 0.1, 7200)
-_STRATEGY = _pattern(r"blue-green", "a strategy of this version, which has blue-green only")
+_NO_SECONDS = _number(float, 0, 31_536_000)
+_STRATEGY = _pattern(r"blue-green|rolling|recreate", "blue-green, rolling or recreate")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,6 +193,9 @@ class Settings:
     start_timeout: float = _setting(_SECONDS, 60.0, "until the new release must be healthy")
     drain_timeout: float = _setting(_SECONDS, 30.0, "for the old release's last requests")
     stop_timeout: float = _setting(_SECONDS, 15.0, "between SIGTERM and SIGKILL of a container")
+    answer_timeout: float = _setting(_SECONDS, 5.0, "until the port must answer after a cutover")
+    stability_window: float = _setting(_NO_SECONDS, 5.0, "how long the new release is watched")
+    standby: float = _setting(_NO_SECONDS, 3600.0, "how long blue-green keeps the old one warm")
 
     sources: Mapping[str, str] = field(default_factory=dict, compare=False)
     root: ClassVar[Path] = ROOT

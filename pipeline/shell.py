@@ -22,12 +22,13 @@ from pathlib import Path
 from pipeline.errors import CommandError
 from pipeline.settings import SECRET_VARIABLES, Secret
 
-__all__ = ["Result", "run", "spawn"]
+__all__ = ["Result", "lend", "run", "spawn"]
 
 TAIL_LINES = 20
 KILL_GRACE = 5.0  # seconds between SIGTERM and SIGKILL at a deadline
 LINGER = 0.2  # seconds of silence after which a child that has ended is not listened to
 CHUNK = 65536  # bytes
+_LENT: set[int] = set()  # descriptors that the children of run() keep open
 _LINE_ENDS = re.compile(rb"[\r\n]+")
 
 
@@ -119,8 +120,23 @@ def run(
     )
 
 
-def spawn(argv: Sequence[str], *, log: Path) -> int:
+@contextmanager
+def lend(descriptor: int) -> Iterator[None]:
+    """Let the children of `run()` keep a descriptor open: what it locks, they hold with us.
+
+    A child that outlives us (`kill -9`) so keeps everybody else out until it has ended.
+    """
+    _LENT.add(descriptor)
+    try:
+        yield
+    finally:
+        _LENT.discard(descriptor)
+
+
+def spawn(argv: Sequence[str], *, log: Path, env: Mapping[str, str] | None = None) -> int:
     """Start a daemon in a session of its own, output to `log`; return its process id.
+
+    `env` is added to our variables, without the pipeline's secrets.
 
     Raises:
         CommandError: It cannot be started, or the log cannot be written.
@@ -131,7 +147,7 @@ def spawn(argv: Sequence[str], *, log: Path) -> int:
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=out,
-            env=_environment(),
+            env=_environment(env),
             start_new_session=True,
         )
     child.returncode = 0  # it is to outlive us: nobody waits for it, and Popen need not warn
@@ -150,6 +166,7 @@ def _start(
             stdin=subprocess.PIPE if reads else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
+            pass_fds=tuple(_LENT),
             start_new_session=True,  # one group to end, and Ctrl-C reaches us first
         )
 

@@ -10,8 +10,8 @@ from pipeline.image import commit as commits
 from pipeline.image import registry
 from pipeline.image.ref import Built
 from pipeline.outcome import Outcome, Report
-from pipeline.release import lock
 from pipeline.settings import Settings
+from pipeline.status import status as look
 
 __all__ = ["Shipping"]
 
@@ -51,7 +51,7 @@ class Shipping:
         """
         return registry.push(self.settings, self._describe(sha), report=self.report)
 
-    def deploy(self, sha: str | None, *, dry_run: bool = False) -> Outcome:
+    def deploy(self, sha: str | None, *, wait: float = 0.0, dry_run: bool = False) -> Outcome:
         """Make the image of a commit live.
 
         Raises:
@@ -62,10 +62,11 @@ class Shipping:
             sha=full,
             pull=lambda commit: registry.ensure_local(self.settings, commit, report=self.report),
             compose=self._compose_file(full),
+            wait=wait,
             dry_run=dry_run,
         )
 
-    def rollback(self, to: str | None) -> Outcome:
+    def rollback(self, to: str | None, *, wait: float = 0.0) -> Outcome:
         """Make the previous release, or the named one, live again.
 
         Raises:
@@ -73,33 +74,35 @@ class Shipping:
         """
         return self._delivery().rollback(
             to=to,
+            wait=wait,
             pull=lambda commit, reference: registry.ensure_local(
                 self.settings, commit, report=self.report, reference=reference
             ),
         )
 
+    def resume(self, *, wait: float = 0.0) -> Outcome | None:
+        """End a deployment that was interrupted; None where there is none.
+
+        Raises:
+            PipelineError: It could not be ended.
+        """
+        return self._delivery().resume(wait=wait)
+
+    def remove_standby(self, deployment: int) -> None:
+        """Remove the standby that a deployment left, once its time has passed.
+
+        Raises:
+            PipelineError: It could not be removed.
+        """
+        self._delivery().remove_standby(deployment)
+
     def status(self) -> dict[str, Any]:
-        """Return what is live, whether it answers, and who holds the lock."""
-        delivery = self._delivery()
-        live = delivery.ledger.live()
-        answer = delivery.probe(self.settings.address) if live else None
-        record = live and {
-            "release": live[1].id,
-            "sha": live[1].sha,
-            "digest": live[1].digest,
-            "colour": live[0].colour,
-            "replicas": live[0].replicas,
-            "since": live[0].started,
-        }
-        return {
-            "app": self.settings.app,
-            "url": self.settings.url,
-            "healthy": bool(live and answer and answer.names(live[1].sha)),
-            "answer": str(answer) if answer else None,
-            "lock": lock.holder(delivery.state.lock),
-            "live": record,
-            "standby": None,
-        }
+        """Return what serves, what was interrupted, and where that differs from the ledger.
+
+        Raises:
+            EngineError: The engine does not answer.
+        """
+        return look(self._delivery())
 
     def expect(self, sha: str) -> None:
         """Make sure that the public port answers as that commit.
@@ -122,10 +125,10 @@ class Shipping:
     def logs(self, *, lines: int) -> str:
         """Return the live colour's last log lines."""
         delivery = self._delivery()
-        live = delivery.ledger.live()
-        if live is None or live[0].colour is None:
+        colour = delivery.colour()
+        if colour is None:
             raise PipelineError("Nothing is live.", hint="`invoke deploy` makes a release live.")
-        return delivery.engine.logs(live[0].colour, lines=lines)
+        return delivery.engine.logs(colour, lines=lines)
 
     def _delivery(self) -> Delivery:
         return Delivery.of(self.settings, report=self.report, started=self.started)

@@ -101,7 +101,7 @@ def down(settings: Settings, *, volumes: bool, report: Report) -> None:
         ComposeEngine(settings.app).remove(bundle, volumes=volumes, timeout=DOWN_TIMEOUT)
         HAProxy(config=state.proxy_config, run=state.proxy_run).forget()
         ledger = Ledger(state.ledger)
-        if ledger.live():
+        if ledger.live() or ledger.unfinished():
             ledger.record(Deployment(kind="down", release=None, colour=None, outcome="stopped"))
         registry.remove_local_registry(app=settings.app, volumes=volumes)
     report("removed containers and network" + (" and data" if volumes else "; the data is kept"))

@@ -6,7 +6,9 @@ it runs is decided by the files and variables of the bundle it is started with.
 
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -21,12 +23,17 @@ __all__ = ["ComposeEngine"]
 
 SHARED = ("db", "proxy")  # services that every release uses; a deploy never restarts them
 SDK_TIMEOUT = 30  # seconds for one API call
+PATIENCE = 30.0  # seconds that an engine may be away while it restarts
+POLL = 0.1  # seconds
+CONFLICT = 409  # HTTP
 # Compose has one exit code for everything: its words choose a better message, nothing else.
 _PORT_TAKEN = re.compile(r"port is already allocated|address already in use")
+_ENGINE_GONE = re.compile(r"Cannot connect to the Docker daemon|EOF|connection re(fused|set)")
 T = TypeVar("T")
 # How to reach the engine. Anything else of the shell's would override the release's own env
 # file (POSTGRES_PASSWORD) or steer Compose (COMPOSE_FILE).
 _INHERITED = re.compile(r"PATH|HOME|USER|TMPDIR|XDG_\w+|DOCKER_\w+|SSH_\w+|(?i:\w+_proxy)")
+RELEASE_LABEL = "pipeline.release"
 REVISION_LABEL = "org.opencontainers.image.revision"
 
 
@@ -40,6 +47,7 @@ class ComposeEngine:
     def __init__(self, project: str) -> None:
         self._project = project
         self._connected: DockerClient | None = None
+        self._answered = False
 
     def ensure_services(self, bundle: Bundle, *, timeout: float) -> None:
         """Start database and proxy where they do not run; never touch running ones.
@@ -47,12 +55,11 @@ class ComposeEngine:
         Raises:
             EngineError: They do not get healthy within `timeout` seconds.
         """
-        with _docker_errors():
-            healthy = {
-                container["Labels"]["com.docker.compose.service"]
-                for container in self._list(*SHARED)
-                if "(healthy)" in container["Status"]
-            }
+        healthy = {
+            container["Labels"]["com.docker.compose.service"]
+            for container in self._ask(lambda: self._list(*SHARED))
+            if "(healthy)" in container["Status"]
+        }
         if healthy.issuperset(SHARED):
             return
         try:
@@ -80,8 +87,18 @@ class ComposeEngine:
         """
         self._compose(bundle, ["run", "--rm", "--no-deps", "--no-TTY", "migrate"], timeout=timeout)
 
-    def start(self, colour: Colour, bundle: Bundle, *, replicas: int, timeout: float) -> None:
-        """Start fresh containers of the release as `colour`; do not wait for their health.
+    def start(
+        self,
+        colour: Colour,
+        bundle: Bundle,
+        *,
+        replicas: int,
+        timeout: float,
+        keep: bool = False,
+    ) -> None:
+        """Start containers of the release as `colour`; do not wait for their health.
+
+        With `keep`, those that are there stay, and only missing ones are made.
 
         Raises:
             EngineError: Compose could not start them.
@@ -89,32 +106,35 @@ class ComposeEngine:
         self._compose(
             bundle,
             [
-                "up",
-                "--detach",
-                "--no-deps",
-                "--no-build",
-                "--pull",
-                "never",
-                "--force-recreate",
-                "--scale",
-                f"{colour}={replicas}",
-                colour,
+                *("up", "--detach", "--no-deps", "--no-build", "--pull", "never"),
+                "--no-recreate" if keep else "--force-recreate",
+                *("--scale", f"{colour}={replicas}", colour),
             ],
             timeout=timeout,
         )
 
-    def stop(self, colour: Colour, *, timeout: float) -> None:
-        """Stop and remove the colour's containers.
+    def stop(self, colour: Colour, *, timeout: float, only: Collection[str] | None = None) -> None:
+        """Stop and remove the colour's containers, all at once, or `only` those of these ids.
 
         Raises:
             EngineError: The engine refused.
         """
+        from docker.errors import APIError, NotFound
 
         def end(container: str) -> None:
-            self._client.api.stop(container, timeout=round(timeout))
-            self._client.api.remove_container(container, force=True)
+            if only is not None and container not in only:
+                return
+            with suppress(NotFound):
+                if timeout:
+                    self._client.api.stop(container, timeout=round(timeout))
+                try:
+                    self._client.api.remove_container(container, force=True)
+                except APIError as exc:
+                    if exc.status_code != CONFLICT:  # somebody is removing it already
+                        raise
 
-        self._each(colour, end)
+        with ThreadPoolExecutor(max_workers=8) as together:
+            self._ask(lambda: list(together.map(end, self._ids(colour))))
 
     def replicas(self, colour: Colour) -> tuple[Replica, ...]:
         """Return the colour's containers, running or not.
@@ -122,9 +142,7 @@ class ComposeEngine:
         Raises:
             EngineError: The engine does not answer.
         """
-        return tuple(
-            self._each(colour, lambda each: _replica(self._client.api.inspect_container(each)))
-        )
+        return tuple(self._each(colour, self._replica))
 
     def logs(self, colour: Colour, *, lines: int) -> str:
         """Return the last lines of each of the colour's containers.
@@ -152,6 +170,48 @@ class ComposeEngine:
             self._connected = docker.from_env(timeout=SDK_TIMEOUT)
         return self._connected
 
+    def _ask(self, ask: Callable[[], T]) -> T:
+        """Ask the engine; one that answered before and is away is waited for: it restarts."""
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                with _docker_errors():
+                    answer = ask()
+            except EngineError as exc:
+                if not (self._answered and _away(exc)) or time.monotonic() > deadline:
+                    raise
+                time.sleep(POLL)
+            else:
+                self._answered = True
+                return answer
+
+    def _replica(self, container: str) -> Replica:
+        found = self._client.api.inspect_container(container)
+        state, labels = found["State"], found["Config"]["Labels"] or {}
+        networks = found["NetworkSettings"]["Networks"].values()
+        return Replica(
+            id=found["Id"],
+            name=found["Name"].removeprefix("/"),
+            state=state["Status"],
+            exit_code=state["ExitCode"] or (self._last_exit(found) if found["RestartCount"] else 0),
+            restarts=found["RestartCount"],
+            address=next((each["IPAddress"] for each in networks if each["IPAddress"]), ""),
+            digest=found["Config"]["Image"],
+            revision=labels.get(REVISION_LABEL, ""),
+            number=int(labels.get("com.docker.compose.container-number", 0)),
+            release=labels.get(RELEASE_LABEL, ""),
+            env=dict(each.partition("=")[::2] for each in found["Config"]["Env"] or ()),
+        )
+
+    def _last_exit(self, found: dict[str, Any]) -> int:
+        # One that was started again shows 0: its end is known to the events alone.
+        window: Any = {"since": found["Created"], "until": time.time()}  # finer than in its stubs
+        ends = self._client.api.events(
+            **window, filters={"container": found["Id"], "event": "die"}, decode=True
+        )
+        codes = [int(each["Actor"]["Attributes"].get("exitCode", 0)) for each in ends]
+        return codes[-1] if codes else 0
+
     def _remove_never_started(self, *services: str) -> None:
         # They would be started later as they are, with settings that may have changed since.
         with _docker_errors():
@@ -159,16 +219,21 @@ class ComposeEngine:
                 if each["State"] == "created":
                     self._client.api.remove_container(each["Id"], force=True)
 
+    def _ids(self, *services: str) -> list[str]:
+        return [each["Id"] for each in self._list(*services)]
+
     def _each(self, colour: Colour, ask: Callable[[str], T]) -> list[T]:
         """Ask about each of the colour's containers; one that is gone meanwhile is none."""
         from docker.errors import NotFound
 
-        answers = []
-        with _docker_errors():
-            for container in self._list(colour):
+        def all_of_them() -> list[T]:
+            answers = []
+            for container in self._ids(colour):
                 with suppress(NotFound):
-                    answers.append(ask(container["Id"]))
-        return answers
+                    answers.append(ask(container))
+            return answers
+
+        return self._ask(all_of_them)
 
     def _list(self, *services: str) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self._client.api.containers(
@@ -182,6 +247,16 @@ class ComposeEngine:
         ]
 
     def _compose(self, bundle: Bundle, arguments: Sequence[str], *, timeout: float) -> None:
+        try:
+            self._run(bundle, arguments, timeout=timeout)
+        except EngineError as exc:
+            # An engine that restarts takes a command with it; each of ours may be done twice.
+            if not (self._answered and _ENGINE_GONE.search(exc.details)):
+                raise
+            self._ask(self._client.api.ping)
+            self._run(bundle, arguments, timeout=timeout)
+
+    def _run(self, bundle: Bundle, arguments: Sequence[str], *, timeout: float) -> None:
         try:
             shell.run(
                 compose_argv(self._project, bundle, arguments),
@@ -211,18 +286,11 @@ def compose_argv(project: str, bundle: Bundle, arguments: Sequence[str]) -> list
     ]
 
 
-def _replica(inspected: dict[str, Any]) -> Replica:
-    networks = inspected["NetworkSettings"]["Networks"].values()
-    return Replica(
-        id=inspected["Id"],
-        name=inspected["Name"].removeprefix("/"),
-        state=inspected["State"]["Status"],
-        exit_code=inspected["State"]["ExitCode"],
-        restarts=inspected["RestartCount"],
-        address=next((each["IPAddress"] for each in networks if each["IPAddress"]), ""),
-        digest=inspected["Config"]["Image"],
-        revision=(inspected["Config"]["Labels"] or {}).get(REVISION_LABEL, ""),
-    )
+def _away(error: EngineError) -> bool:
+    """Tell whether the engine did not answer at all; what it answered is not worth a wait."""
+    from requests.exceptions import ConnectionError as Refused
+
+    return isinstance(error.__cause__, Refused)
 
 
 @contextmanager

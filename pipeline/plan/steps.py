@@ -1,50 +1,35 @@
-"""What each kind of step does, over the ports alone."""
+"""What each kind of step does, over the ports alone; each may be done twice."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import cast
 
-from pipeline.errors import PipelineError, ReleaseFailedError
+from pipeline.errors import PipelineError
 from pipeline.plan.plan import Step
-from pipeline.ports import Bundle, Clock, Colour, Engine, Probe, Replica, Server, Traffic
-from pipeline.release.release import Release
+from pipeline.plan.watching import POLL, Known, Watching
+from pipeline.ports import Bundle, Colour
 from pipeline.settings import Secret
 
-__all__ = ["Deadlines", "Steps"]
-
-POLL = 0.02  # seconds between looks at the proxy, whose socket answers in under 1 ms
-LOG_LINES = 50
+__all__ = ["Steps"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Deadlines:
-    """Seconds that each kind of step may take."""
-
-    start: float
-    migrate: float
-    drain: float
-    stop: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Steps:
-    """Does and undoes the steps of one deployment.
+class Steps(Watching):
+    """Does the steps of one deployment.
 
     Attributes:
-        address: `host:port` of the public port.
+        target: Id of the release that is to be live.
+        known: Returns what there is of a release, by id.
         record: Called with the colour at the point of no return.
+        is_recorded: Tells whether that has happened.
+        keep: Called with the colour that stays as standby.
         secrets: What must not be in text that will be shown.
     """
 
-    engine: Engine
-    traffic: Traffic
-    probe: Probe
-    clock: Clock
-    release: Release
-    bundle: Bundle
-    deadlines: Deadlines
-    address: str
+    target: str
+    known: Callable[[str], Known]
     record: Callable[[Colour], None]
+    is_recorded: Callable[[], bool]
+    keep: Callable[[Colour], None]
     secrets: Sequence[Secret] = ()
 
     def do(self, step: Step) -> None:
@@ -54,145 +39,126 @@ class Steps:
             PipelineError: It failed; no secret is in what it says.
         """
         try:
-            self._do(step)
+            # The kind names the method, the arguments are its own.
+            getattr(self, f"_{step.kind}")(**step.arguments)
         except PipelineError as exc:
             exc.message, exc.details = self._conceal(exc.message), self._conceal(exc.details)
             raise
 
-    def _do(self, step: Step) -> None:
-        colour = cast("Colour", step.arguments.get("colour"))
-        match step.kind:
-            case "services":
-                self.engine.ensure_services(self.bundle, timeout=self.deadlines.start)
-            case "migrate":
-                self.engine.migrate(self.bundle, timeout=self.deadlines.migrate)
-            case "start":
-                replicas = cast("int", step.arguments["replicas"])
-                self.engine.start(
-                    colour, self.bundle, replicas=replicas, timeout=self.deadlines.start
-                )
-            case "healthy":
-                self._wait_healthy(colour, cast("int", step.arguments["replicas"]))
-            case "verify":
-                self._verify(colour)
-            case "cutover":
-                self.traffic.switch(colour)
-            case "confirm":
-                self._confirm()
-            case "record":
-                self.record(colour)
-            case "drain":
-                self._drain(colour)
-            case "stop":
-                self.engine.stop(colour, timeout=self.deadlines.stop)
-            case _:
-                raise AssertionError(f"no such step: {step.kind}")
+    def recorded(self) -> bool:
+        """Tell whether the point of no return is behind us."""
+        return self.is_recorded()
 
-    def undo(self, step: Step) -> None:
-        """Take the step back.
+    def _services(self) -> None:
+        self.engine.ensure_services(self._bundle, timeout=self.deadlines.start)
 
-        Raises:
-            PipelineError: It could not be taken back.
-        """
-        colour = cast("Colour", step.arguments.get("colour"))
-        if step.kind == "cutover" and self.traffic.live() == colour:
-            self.traffic.switch(cast("Colour | None", step.arguments["replaces"]))
-        elif step.kind == "start":
-            self.engine.stop(colour, timeout=self.deadlines.stop)
+    def _migrate(self) -> None:
+        self.engine.migrate(self._bundle, timeout=self.deadlines.migrate)
 
-    def _wait_healthy(self, colour: Colour, wanted: int) -> None:
+    def _clear(self, colour: Colour) -> None:
+        self._end(colour, timeout=0)  # nobody sends it requests: there is nothing to wait for
+
+    def _start(self, colour: Colour, release: str, replicas: int, keep: int) -> None:
+        self.engine.start(
+            colour,
+            self.known(release).bundle,
+            replicas=replicas,
+            timeout=self.deadlines.start,
+            keep=bool(keep),
+        )
+
+    def _healthy(self, colour: Colour, replicas: int, settled: int) -> None:
+        self.wait_healthy(colour, replicas, settled=settled)
+
+    def _verify(self, colour: Colour, release: str, replicas: int) -> None:
+        self.verify(colour, self.known(release), replicas)
+
+    def _pause(self) -> None:
+        self.traffic.switch(None)
+
+    def _join(self, colour: Colour) -> None:
+        self.traffic.hold(colour)
+        self.traffic.switch("both")
+
+    def _admit(self, colour: Colour, replicas: int) -> None:
         deadline = self.clock.monotonic() + self.deadlines.start
-        seen: set[str] = set()
-        said: dict[str, str] = {}
-        while True:
-            replicas = self.engine.replicas(colour)
-            if ended := [each for each in replicas if _ended(each)]:
-                raise self._failure(
-                    colour, f"{ended[0].name} ended with exit code {ended[0].exit_code}."
-                )
-            servers = self.traffic.servers(colour)
-            healthy = {_host(each) for each in servers if each.healthy} & seen
-            addresses = {each.address for each in replicas}
-            if len(replicas) == wanted and addresses <= healthy:
-                return
-            for server in servers:
-                # The proxy drops the code of a check while the next is under way: keep it.
-                if not said.get(server.address, "").startswith(server.check):
-                    said[server.address] = server.check
-                # The engine gives addresses again soon, and the proxy its places in the
-                # backend: a check that passed may be that of a container of before.
-                if _host(server) in addresses - seen:
-                    self.traffic.recheck(colour, server.address)
-                    seen.add(_host(server))
+        waiting = self.addresses(colour)
+        while waiting := {each for each in waiting if not self.traffic.admit(each)}:
             if self.clock.monotonic() > deadline:
-                checks = ", ".join(f"{each.address} {said.get(each.address)}" for each in servers)
-                raise self._failure(
+                raise self.failure(
                     colour,
-                    f"{colour} was not healthy within {self.deadlines.start:g} s"
-                    f" (the proxy's last check: {checks or 'it sees no replica'}).",
+                    f"Not all {replicas} replicas of {colour} passed the proxy's check within"
+                    f" {self.deadlines.start:g} s ({', '.join(sorted(waiting))}).",
                 )
             self.clock.sleep(POLL)
 
-    def _verify(self, colour: Colour) -> None:
-        replicas = self.engine.replicas(colour)
-        for replica in replicas:
-            if replica.digest != self.release.image:
-                raise self._failure(
-                    colour, f"{replica.name} runs {replica.digest}, not {self.release.image}."
-                )
-        addresses = {each.address for each in replicas}
-        for server in self.traffic.servers(colour):
-            if _host(server) not in addresses:
-                continue  # a container of before, which the proxy is about to forget
-            answer = self.probe(server.address)
-            if not answer.names(self.release.sha):
-                raise self._failure(
-                    colour,
-                    f"{colour} does not answer as commit {self.release.sha}; it said {answer}",
-                )
+    def _dismiss(self, colour: Colour, left: int) -> None:
+        surplus = sorted(self.engine.replicas(colour), key=lambda each: each.number)[left:]
+        hosts = {each.address for each in surplus}
+        leaving = [each for each in self.addresses(colour) if each.rpartition(":")[0] in hosts]
+        for address in leaving:
+            self.traffic.dismiss(address)
+        self.drain(lambda: sum(map(self.traffic.in_flight, leaving)), colour)
+        only = [each.id for each in surplus]
+        self.engine.stop(colour, timeout=self.deadlines.stop, only=only)
 
-    def _confirm(self) -> None:
-        answer = self.probe(self.address)
-        if not answer.names(self.release.sha):
-            raise ReleaseFailedError(
-                f"After the cutover the public port {self.address} does not answer as commit"
-                f" {self.release.sha}; it said {answer}",
-                hint="Traffic went back to the release that was live before.",
-            )
+    def _cutover(self, colour: Colour) -> None:
+        self.traffic.switch(colour)
+
+    def _confirm(self, colour: Colour, release: str, replicas: int) -> None:
+        self.confirm(colour, self.known(release), replicas)
+
+    def _watch(self, colour: Colour, release: str, replicas: int) -> None:
+        self.watch(colour, self.known(release), replicas)
+
+    def _record(self, colour: Colour) -> None:
+        self.record(colour)
 
     def _drain(self, colour: Colour) -> None:
-        deadline = self.clock.monotonic() + self.deadlines.drain
-        while left := self.traffic.sessions(colour):
-            if self.clock.monotonic() > deadline:
-                raise PipelineError(
-                    f"{left} requests of {colour} were still in flight after"
-                    f" {self.deadlines.drain:g} s and are cut off."
-                )
-            self.clock.sleep(POLL)
+        self.drain(lambda: self.traffic.sessions(colour), colour)
 
-    def _failure(self, colour: Colour, message: str) -> ReleaseFailedError:
-        lines = [f"{self._last_probe(colour)}"] if self.traffic.servers(colour) else []
-        lines += [f"last {LOG_LINES} log lines of {colour}:"]
-        logs = self.engine.logs(colour, lines=LOG_LINES)
-        return ReleaseFailedError(
-            message,
-            hint="The release that was live before still serves. Mend the commit, then deploy it.",
-            details="\n".join([*lines, logs or "(none)"]),
-        )
+    def _keep(self, colour: Colour) -> None:
+        self.keep(colour)
+
+    def _stop(self, colour: Colour) -> None:
+        self._end(colour, timeout=self.deadlines.stop)
+
+    def _restore(self, colour: Colour, release: str, replicas: int, healthy: int) -> None:
+        there = self.engine.replicas(colour)
+        intact = all(each.release == release for each in there)
+        running = sum(each.state == "running" for each in there)
+        if not intact or running < replicas:
+            self.engine.start(
+                colour,
+                self.known(release).bundle,
+                replicas=replicas,
+                timeout=self.deadlines.start,
+                keep=intact,
+            )
+        if healthy:
+            self.wait_served(colour, replicas)
+
+    def _back(self, colour: Colour | None, release: str, replicas: int, healthy: int) -> None:
+        if colour and healthy and not self.healthy(colour):
+            raise PipelineError(f"No replica of {colour} is healthy: it was not given requests.")
+        if self.traffic.live() != colour:
+            self.traffic.switch(colour)
+        if colour and healthy and release:
+            self.confirm(colour, self.known(release), replicas)
+
+    @property
+    def _bundle(self) -> Bundle:
+        return self.known(self.target).bundle
+
+    def _end(self, colour: Colour, *, timeout: float) -> None:
+        if self.traffic.live() in {colour, "both"}:
+            raise PipelineError(
+                f"{colour} was not stopped: the proxy sends requests to it.",
+                hint="`invoke status` shows what serves.",
+            )
+        self.engine.stop(colour, timeout=timeout)
 
     def _conceal(self, text: str) -> str:
         for secret in self.secrets:
             text = secret.hide_in(text)
         return text
-
-    def _last_probe(self, colour: Colour) -> str:
-        server = self.traffic.servers(colour)[0]
-        return f"last probe of {server.address}: {self.probe(server.address)}"
-
-
-def _host(server: Server) -> str:
-    return server.address.rpartition(":")[0]
-
-
-def _ended(replica: Replica) -> bool:
-    return replica.state in {"exited", "dead", "restarting"} or replica.restarts > 0

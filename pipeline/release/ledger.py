@@ -19,7 +19,7 @@ from pipeline.release.release import Release
 
 __all__ = ["Deployment", "Ledger"]
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 SCHEMA = """
 CREATE TABLE release (
     id TEXT PRIMARY KEY, sha TEXT NOT NULL, image TEXT NOT NULL, compose_hash TEXT NOT NULL,
@@ -29,10 +29,11 @@ CREATE TABLE deployment (
     id INTEGER PRIMARY KEY, kind TEXT NOT NULL, release TEXT REFERENCES release, colour TEXT,
     replicas INTEGER NOT NULL, strategy TEXT NOT NULL, started TEXT NOT NULL,
     outcome TEXT NOT NULL, seconds REAL, live_seconds REAL,
-    phases TEXT NOT NULL, requests TEXT NOT NULL, error TEXT
+    phases TEXT NOT NULL, requests TEXT NOT NULL, error TEXT, plan TEXT
 ) STRICT;
 CREATE INDEX deployment_outcome ON deployment (outcome, id);
 """
+CHANGES = {1: "ALTER TABLE deployment ADD COLUMN plan TEXT;"}  # from that version to the next
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +50,7 @@ class Deployment:
         phases: Seconds by phase, in order.
         requests: What the prober sent and saw.
         error: As PipelineError.as_dict(), None where all went well.
+        plan: The journal, as Plan.as_dict(), from before its first step until its end.
         id: Given by the ledger.
     """
 
@@ -64,10 +66,15 @@ class Deployment:
     phases: Mapping[str, float] = field(default_factory=dict)
     requests: Mapping[str, Any] = field(default_factory=dict)
     error: Mapping[str, Any] | None = None
+    plan: Mapping[str, Any] | None = field(default=None, repr=False)
     id: int | None = None
 
 
-_JSON = ("phases", "requests", "error")
+_JSON = ("phases", "requests", "error", "plan")
+_JOINED = (
+    "SELECT deployment.*, sha, image, compose_hash, env_hash, migrations"
+    " FROM deployment LEFT JOIN release ON release.id = release"
+)
 _COLUMNS = tuple(column.name for column in fields(Deployment))
 
 
@@ -100,6 +107,30 @@ class Ledger:
             )
             return int(cursor.lastrowid or 0)
 
+    def unfinished(self) -> tuple[Deployment, Release] | None:
+        """Return the deployment that was interrupted, or still runs; None where none was.
+
+        Only the last can be: whoever begins another ends that one first.
+        """
+        with self._open() as db:
+            row = db.execute(f"{_JOINED} ORDER BY deployment.id DESC LIMIT 1").fetchone()
+        if row is None or row["seconds"] is not None or row["outcome"] not in {"running", "live"}:
+            return None
+        return _deployment(row), _release(row)
+
+    def release(self, release_id: str) -> Release | None:
+        """Return the release of that id; None where it was never here."""
+        with self._open() as db:
+            row = db.execute(
+                "SELECT *, id AS release FROM release WHERE id = ?", (release_id,)
+            ).fetchone()
+        return _release(row) if row else None
+
+    def deployment_of(self, release_id: str) -> Deployment | None:
+        """Return the last deployment that made that release live."""
+        found = (each for each in self._lives(past_stops=True) if each[1].id == release_id)
+        return next((deployment for deployment, _ in found), None)
+
     def live(self) -> tuple[Deployment, Release] | None:
         """Return the live deployment with its release; None where nothing is live."""
         return next(self._lives(), None)
@@ -118,28 +149,21 @@ class Ledger:
         return list(seen.values())
 
     def history(self, *, limit: int = 20) -> list[dict[str, Any]]:
-        """Return deployments with their commit and digest, newest first."""
+        """Return deployments with their commit and digest, newest first, without journals."""
         with self._open() as db:
-            rows = db.execute(
-                "SELECT deployment.*, sha, image FROM deployment"
-                " LEFT JOIN release ON release.id = release ORDER BY deployment.id DESC LIMIT ?",
-                (limit,),
-            ).fetchall()
-        return [
-            {
-                **asdict(_deployment(row)),
-                "sha": row["sha"],
-                "digest": (row["image"] or "").partition("@")[2] or None,
-            }
-            for row in rows
-        ]
+            rows = db.execute(f"{_JOINED} ORDER BY deployment.id DESC LIMIT ?", (limit,)).fetchall()
+        history = []
+        for row in rows:
+            listed = asdict(_deployment(row))
+            del listed["plan"]
+            digest = (row["image"] or "").partition("@")[2] or None
+            history.append({**listed, "sha": row["sha"], "digest": digest})
+        return history
 
     def _lives(self, *, past_stops: bool = False) -> Iterator[tuple[Deployment, Release]]:
         with self._open() as db:
             rows = db.execute(
-                "SELECT deployment.*, sha, image, compose_hash, env_hash, migrations"
-                " FROM deployment LEFT JOIN release ON release.id = release"
-                " WHERE outcome IN ('live', 'stopped') ORDER BY deployment.id DESC"
+                f"{_JOINED} WHERE outcome IN ('live', 'stopped') ORDER BY deployment.id DESC"
             )
             for row in rows:
                 if row["outcome"] == "live":
@@ -175,6 +199,12 @@ def _migrate(db: sqlite3.Connection, path: Path) -> None:
     if version == 0:
         with db:
             db.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+    elif version in CHANGES:
+        with db:
+            db.executescript(
+                f"BEGIN; {CHANGES[version]} PRAGMA user_version = {version + 1}; COMMIT;"
+            )
+        _migrate(db, path)
     elif version != SCHEMA_VERSION:
         raise UnavailableError(
             f"The ledger {path} was written by another version (schema {version}).",

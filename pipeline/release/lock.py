@@ -3,53 +3,58 @@
 import fcntl
 import json
 import os
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
+from pipeline import shell
 from pipeline.errors import LockedError, UnavailableError
 
 __all__ = ["hold", "holder"]
 
+POLL = 0.05  # seconds
+SHORT_WAIT = 30.0  # seconds; the removal of a standby takes less
 KERNEL_TABLE = Path("/proc/locks")
 
 
 @contextmanager
-def hold(path: Path, *, command: str) -> Iterator[None]:
-    """Hold the deploy lock.
+def hold(path: Path, *, command: str, wait: float = 0.0) -> Iterator[None]:
+    """Hold the deploy lock; the commands that we run hold it with us.
 
     Args:
         path: The lock file; it stays, being held is what counts.
         command: What the holder does, for whoever has to wait.
+        wait: Seconds to wait for it; one that removes a standby is always waited for.
 
     Raises:
         LockedError: Another process holds it; the message names it.
         UnavailableError: The lock file cannot be opened or written.
     """
+    deadline = time.monotonic() + wait
     with ExitStack() as stack:
         try:
             file = stack.enter_context(path.open("a+b", buffering=0))
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            while not _try(file):
+                patience = SHORT_WAIT - wait if _is_short(_written(path)) else 0.0
+                if time.monotonic() > deadline + max(patience, 0.0):
+                    raise _locked(_written(path))
+                time.sleep(POLL)
             since = datetime.now(UTC).isoformat(timespec="seconds")
             file.truncate(0)
             file.write(
                 json.dumps({"pid": os.getpid(), "command": command, "since": since}).encode()
             )
-        except BlockingIOError as exc:
-            who = _written(path)
-            raise LockedError(
-                f"Another deployment holds the lock: `{who.get('command', 'unknown')}`, "
-                f"process {who.get('pid', '?')}, since {who.get('since', '?')}.",
-                hint="Wait for it to end, then try again; the lock goes with that process.",
-            ) from exc
         except OSError as exc:
             raise UnavailableError(
                 f"The lock {path} cannot be used: {exc.strerror}.",
                 hint="Look at owner, permissions and free space of the state folder.",
             ) from exc
         stack.callback(file.truncate, 0)
+        stack.enter_context(shell.lend(file.fileno()))
         yield
 
 
@@ -70,6 +75,28 @@ def holder(path: Path) -> dict[str, Any] | None:
         if kind == "FLOCK" and file.endswith(inode) and pid == str(who.get("pid")):
             return who
     return None
+
+
+def _try(file: FileIO) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _is_short(who: dict[str, Any]) -> bool:
+    return str(who.get("command", "")).startswith("retire")
+
+
+def _locked(who: dict[str, Any]) -> LockedError:
+    pid = who.get("pid", "?")
+    gone = "" if Path(f"/proc/{pid}").exists() else ", which has ended; what it started still works"
+    return LockedError(
+        f"Another deployment holds the lock: `{who.get('command', 'unknown')}`,"
+        f" process {pid}, since {who.get('since', '?')}{gone}.",
+        hint="`--wait SECONDS` waits for it; the lock goes with its process.",
+    )
 
 
 def _written(path: Path) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """The state folder: each release's files, and where everything else lives.
 
-<state>/ledger.db  lock  proxy/ (mounted)  run/ (mounted)
+<state>/ledger.db  lock  retire.log  proxy/ (mounted)  run/ (mounted)
 <state>/releases/<id>/docker-compose.yml  env (0600)
 """
 
@@ -22,6 +22,7 @@ class State:
         self.folder = folder
         self.ledger = folder / "ledger.db"
         self.lock = folder / "lock"
+        self.retire_log = folder / "retire.log"
         self.proxy_config = folder / "proxy"
         self.proxy_run = folder / "run"
 
@@ -73,6 +74,11 @@ class State:
         """
         return self._read(release_id, "docker-compose.yml")
 
+    def keeps(self, release_id: str) -> bool:
+        """Tell whether the release's files are there."""
+        folder = self._release(release_id)
+        return all((folder / name).is_file() for name in ("docker-compose.yml", "env"))
+
     def bundle(self, release: Release, variables: Mapping[str, str]) -> Bundle:
         """Return what Compose needs to run the release; `variables` are the host's own."""
         folder = self._release(release.id)
@@ -81,6 +87,7 @@ class State:
             variables={
                 **variables,
                 "PIPELINE_IMAGE": release.image,
+                "PIPELINE_RELEASE": release.id,
                 "PIPELINE_ENV_FILE": str(folder / "env"),
                 "PIPELINE_PROXY_DIR": str(self.proxy_config),
                 "PIPELINE_PROXY_RUN": str(self.proxy_run),

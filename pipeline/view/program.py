@@ -53,14 +53,16 @@ def command(
 
     @functools.wraps(body)
     def run(context: Context, /, *args: P.args, **kwargs: P.kwargs) -> None:
-        for each in _CANCELS:
+        for each in _cancels():
             signal.signal(each, _cancel)
         try:
             body(context, *args, **kwargs)
         except PipelineError as exc:
             raise _end(exc, json=bool(kwargs.get("json"))) from exc
         except KeyboardInterrupt as exc:
-            cancelled = PipelineError("cancelled; what was begun has been undone")
+            cancelled = PipelineError(
+                "Cancelled; nothing was changed.", hint="`invoke status` shows what serves."
+            )
             raise _end(cancelled, json=bool(kwargs.get("json"))) from exc
 
     return run
@@ -73,13 +75,19 @@ def _end(error: PipelineError, *, json: bool) -> Exit:
     return Exit(code=error.exit_code)
 
 
-_CANCELS = (signal.SIGINT, signal.SIGTERM)
+def _cancels() -> list[signal.Signals]:
+    # A shell that starts us in the background lets us inherit an ignored SIGINT: a cancel is
+    # one nevertheless. What `nohup` asks for is another matter.
+    cancels = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        cancels.append(signal.SIGHUP)
+    return cancels
 
 
 def _cancel(_signal: int, _frame: Any) -> NoReturn:  # noqa: ANN401 - the interpreter's frame
     # Only the first: GitHub sends one of each, and the second must not interrupt the undoing.
     # Not SIG_IGN, which the commands that undo would inherit.
-    for each in _CANCELS:
+    for each in _cancels():
         signal.signal(each, lambda *_: None)
     raise KeyboardInterrupt
 

@@ -25,6 +25,7 @@ __all__ = [
     "plan",
     "progress",
     "result",
+    "resumed",
     "settings",
     "status",
 ]
@@ -80,6 +81,14 @@ def outcome(value: "Outcome", *, up: Mapping[str, float] | None = None) -> None:
     result(f"{value.deployment.outcome}: {value.release.sha} (release {value.release.id}){where}")
 
 
+def resumed(value: "Outcome") -> None:
+    """Show how an interrupted deployment was ended."""
+    if value.error:
+        fail(value.error)
+    how = "finished" if value.deployment.outcome == "live" else "undone"
+    result(f"{value.deployment.kind} of {value.release.sha} was interrupted and has been {how}")
+
+
 def built(value: "Built") -> None:
     """Show an image."""
     result(f"image of {value.sha}: {value.size / 1e6:.0f} MB, {value.seconds:.1f} s")
@@ -89,9 +98,13 @@ def built(value: "Built") -> None:
 
 
 def plan(value: "Plan") -> None:
-    """Show what would be done."""
-    for number, step in enumerate(value.steps, 1):
+    """Show what would be done, and what would lead back from there."""
+    for number, step in enumerate((*value.steps, *value.finish), 1):
         result(f"{number:>3}  {step.kind:<9} {step.about}")
+    if value.undo:
+        result("on a failure up to the record:")
+    for step in value.undo:
+        result(f"     {step.kind:<9} {step.about}")
     if not value.steps:
         result("nothing to do: it is live already")
 
@@ -121,6 +134,15 @@ def status(value: Mapping[str, Any]) -> None:
         )
     else:
         result("live: nothing")
+    if (standby := value["standby"]) is not None:
+        result(
+            f"standby: {standby['sha'][:12]} (release {standby['release']}) as"
+            f" {standby['colour']}; `invoke rollback` sends requests to it"
+        )
+    if (left := value["interrupted"]) is not None:
+        result(f"interrupted: {left['kind']} of {left['sha'][:12]}; `invoke resume` ends it")
+    for line in value["drift"]:
+        result(f"drift: {line}")
     if value["lock"]:
         result(f"lock: `{value['lock']['command']}`, process {value['lock']['pid']}")
 

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from pipeline.engine.compose import ComposeEngine
 from pipeline.ports import Answer, Bundle, Colour, Engine, Traffic
-from pipeline.traffic.haproxy import HAProxy, install
+from pipeline.traffic.folders import install
+from pipeline.traffic.haproxy import HAProxy
 from pipeline.traffic.probe import HealthProbe
 from tests import fakes
 from tests.e2e.support import machine

@@ -35,6 +35,7 @@ class Host:
 
     def __post_init__(self) -> None:
         self.said: list[str] = []
+        self.retired: list[int] = []
         self.migrations: dict[str, str] = {}
         self.env = {"KEY": "value", "DB_PASSWORD": "sentinel-secret"}
 
@@ -50,6 +51,7 @@ class Host:
             "clock": FakeClock(self.world),
             "report": self.said.append,
             "started": 0.0,
+            "retire": self.retired.append,
         }
         return Delivery(**parts | changes)
 
@@ -75,6 +77,9 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
     monkeypatch.setattr("pipeline.traffic.haproxy.os.chown", lambda *_: None)
     world = World(images={reference(sha): Image(sha=sha) for sha in (A, B)})
     settings = Settings(
-        env_file=tmp_path / "env", state_dir=tmp_path / "state", required_env=("KEY",)
+        env_file=tmp_path / "env",
+        state_dir=tmp_path / "state",
+        required_env=("KEY",),
+        standby=0.0,
     )
     return Host(world=world, folder=tmp_path, settings=settings)
