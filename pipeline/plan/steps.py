@@ -1,9 +1,10 @@
 """What each kind of step does, over the ports alone; each may be done twice."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
-from pipeline.errors import PipelineError
+from pipeline.errors import PipelineError, TrafficError
 from pipeline.plan.plan import Step
 from pipeline.plan.watching import POLL, Known, Watching
 from pipeline.ports import Bundle, Colour
@@ -115,7 +116,8 @@ class Steps(Watching):
         self.record(colour)
 
     def _drain(self, colour: Colour) -> None:
-        self.drain(lambda: self.traffic.sessions(colour), colour)
+        with suppress(TrafficError):  # a proxy that is gone has nothing in flight
+            self.drain(lambda: self.traffic.sessions(colour), colour)
 
     def _keep(self, colour: Colour) -> None:
         self.keep(colour)

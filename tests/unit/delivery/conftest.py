@@ -74,7 +74,7 @@ class Host:
 
 @pytest.fixture
 def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
-    monkeypatch.setattr("pipeline.traffic.haproxy.os.chown", lambda *_: None)
+    monkeypatch.setattr("pipeline.traffic.folders.os.chown", lambda *_: None)
     world = World(images={reference(sha): Image(sha=sha) for sha in (A, B)})
     settings = Settings(
         env_file=tmp_path / "env",

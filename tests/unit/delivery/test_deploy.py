@@ -16,7 +16,7 @@ from pipeline.ports import Answer
 from pipeline.release import lock
 from pipeline.release.ledger import Deployment
 from pipeline.settings import Secret
-from tests.fakes import FakeEngine, FakeTraffic
+from tests.fakes import Container, FakeEngine, FakeTraffic
 from tests.unit.delivery.conftest import A, B, Host, reference
 
 
@@ -40,10 +40,10 @@ def test_the_second_goes_to_the_other_colour_and_removes_the_old(host: Host):
     outcome = host.deploy(B)
     assert host.world.live == "green"
     assert host.world.events == ["services", "start green", "switch green", "stop blue"]
-    assert list(host.world.running) == ["green"]
+    assert host.world.runs() == ["green"]
     assert list(outcome.deployment.phases) == [
-        *("pull", "services", "start", "healthy", "verify", "cutover", "confirm", "record"),
-        *("drain", "stop"),
+        *("pull", "services", "clear", "start", "healthy", "verify", "cutover", "confirm"),
+        *("watch", "record", "drain", "stop"),
     ]
 
 
@@ -73,7 +73,6 @@ def test_whatever_differs_is_a_deployment(host: Host, what: str):
         host.settings = replace(host.settings, replicas=3)
     else:
         host.world.containers.clear()
-        host.world.running.clear()
     host.deploy(A)
     assert outcomes(host) == ["live", "live"]
     assert host.world.live == "green"
@@ -101,7 +100,7 @@ def test_a_broken_image_leaves_the_old_release_serving(host: Host, broken: dict,
     assert outcome.error.exit_code == 3
     assert says in outcome.error.message
     assert host.world.live == "blue"
-    assert list(host.world.running) == ["blue"]
+    assert host.world.runs() == ["blue"]
     assert outcomes(host) == ["failed", "live"]
     assert host.delivery().ledger.live()[1].sha == A
 
@@ -116,7 +115,7 @@ def test_a_check_under_way_does_not_hide_what_the_last_one_said(host: Host):
 
     host.break_image(A, healthy=False)
     assert (
-        "172.30.0.10:8000 L7STS/503)" in host.deploy(A, traffic=Checking(host.world)).error.message
+        "172.30.0.2:8000 L7STS/503)" in host.deploy(A, traffic=Checking(host.world)).error.message
     )
 
 
@@ -154,7 +153,7 @@ def test_a_public_port_that_answers_otherwise_reverts_the_cutover(host: Host):
     assert outcome.deployment.outcome == "rolled-back"
     assert outcome.error.exit_code == 3
     assert host.world.live == "blue"
-    assert list(host.world.running) == ["blue"]
+    assert host.world.runs() == ["blue"]
 
 
 def test_an_image_other_than_the_one_asked_for_is_not_cut_over_to(host: Host):
@@ -184,7 +183,7 @@ def test_what_does_not_drain_in_time_is_said_and_cut_off(host: Host):
     outcome = host.deploy(B, traffic=Stuck(host.world))
     assert outcome.error is None
     assert any("still in flight" in line for line in host.said)
-    assert list(host.world.running) == ["green"]
+    assert host.world.runs() == ["green"]
 
 
 def test_an_old_colour_that_cannot_be_stopped_is_said_and_the_new_one_serves(host: Host):
@@ -259,7 +258,7 @@ def test_a_dry_run_touches_nothing(host: Host):
     host.deploy(A)
     host.world.events.clear()
     outcome = host.deploy(B, dry_run=True)
-    assert [step.kind for step in outcome.plan.steps][:2] == ["services", "start"]
+    assert [step.kind for step in outcome.plan.steps][:3] == ["services", "clear", "start"]
     assert host.world.events == []
     assert outcomes(host) == ["live"]
 
@@ -268,14 +267,15 @@ def test_a_cancel_undoes_and_is_recorded(host: Host):
     host.deploy(A)
 
     class Cancelled(FakeTraffic):
-        def switch(self, colour):
-            if colour == "green":
+        def switch(self, route):
+            if route == "green":
                 raise KeyboardInterrupt
-            return super().switch(colour)
+            return super().switch(route)
 
-    with pytest.raises(KeyboardInterrupt):
-        host.deploy(B, traffic=Cancelled(host.world))
-    assert list(host.world.running) == ["blue"]
+    outcome = host.deploy(B, traffic=Cancelled(host.world))
+    assert outcome.error.exit_code == 1
+    assert "undone" in outcome.error.message
+    assert host.world.runs() == ["blue"]
     assert outcomes(host) == ["failed", "live"]
 
 
@@ -283,21 +283,26 @@ def test_a_cancel_after_the_record_leaves_the_new_release_live(host: Host):
     host.deploy(A)
 
     class Cancelled(FakeTraffic):
-        def sessions(self, colour):
-            raise KeyboardInterrupt
+        cancels = iter([KeyboardInterrupt()])
 
-    with pytest.raises(KeyboardInterrupt):
-        host.deploy(B, traffic=Cancelled(host.world))
+        def sessions(self, colour):
+            for cancel in self.cancels:
+                raise cancel
+            return super().sessions(colour)
+
+    outcome = host.deploy(B, traffic=Cancelled(host.world))
+    assert (outcome.deployment.outcome, outcome.error.exit_code) == ("live", 1)
     assert host.delivery().ledger.live()[1].sha == B
     assert host.world.live == "green"
+    assert host.world.runs() == ["green"]
 
 
 def test_leftovers_of_a_killed_deployment_are_no_obstacle(host: Host):
     host.deploy(A)
-    host.world.running["green"] = reference(B)
-    host.world.containers["green"] = ["172.30.0.20", "172.30.0.21"]
+    host.world.containers["green"] = [Container(n, reference(B), f"172.31.0.{n}") for n in (1, 2)]
     host.deploy(B)
-    assert host.world.containers == {"green": ["172.30.0.20"]}
+    assert host.world.runs() == ["green"]
+    assert len(host.world.of("green")) == 1
 
 
 def test_a_lost_ledger_does_not_restart_what_serves(host: Host):

@@ -14,7 +14,7 @@ def test_rollback_brings_back_image_env_and_compose(host: Host):
     outcome = host.rollback()
     assert outcome.release == first
     assert outcome.deployment.kind == "rollback"
-    assert host.world.running == {"blue": reference(A)}
+    assert host.world.references("blue") == {reference(A)}
     assert '"of A"' in host.delivery().state.env(outcome.release.id)
 
 

@@ -92,7 +92,7 @@ def test_deploy_of_a_commit_that_this_checkout_lacks_takes_its_own_compose_file(
     shipping, host, pulls
 ):
     shipping.deploy(A)
-    assert host.world.running == {"blue": reference(A)}
+    assert host.world.references("blue") == {reference(A)}
     assert any("lacks the commit" in line for line in host.said)
 
 

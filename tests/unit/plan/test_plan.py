@@ -1,4 +1,4 @@
-"""Executing and undoing, with actions that do nothing but remember."""
+"""Executing, undoing and finishing, with actions that do nothing but remember."""
 
 from dataclasses import dataclass, field
 
@@ -7,7 +7,7 @@ import pytest
 from pipeline.errors import EngineError, UndoFailedError
 from pipeline.plan.plan import Plan, Step, execute
 
-KINDS = ("start", "cutover", "record", "drain", "stop")
+STEPS, FINISH, UNDO = ("start", "cutover", "record"), ("drain", "stop"), ("restore", "back")
 
 
 @dataclass
@@ -16,18 +16,21 @@ class Remembering:
     log: list[str] = field(default_factory=list)
 
     def do(self, step: Step) -> None:
-        self.log.append(f"do {step.kind}")
-        if error := self.fails.get(f"do {step.kind}"):
+        self.log.append(step.kind)
+        if error := self.fails.get(step.kind):
+            if isinstance(error, KeyboardInterrupt):
+                del self.fails[step.kind]  # there is one cancel at most
             raise error
 
-    def undo(self, step: Step) -> None:
-        self.log.append(f"undo {step.kind}")
-        if error := self.fails.get(f"undo {step.kind}"):
-            raise error
+    def recorded(self) -> bool:
+        return "record" in self.log
 
 
-def plan() -> Plan:
-    return Plan(steps=[Step(kind=kind, about=kind) for kind in KINDS])
+def named(*kinds: str) -> list[Step]:
+    return [Step(kind=kind, about=kind) for kind in kinds]
+
+
+PLAN = Plan(steps=named(*STEPS), finish=named(*FINISH), undo=named(*UNDO))
 
 
 def nothing(_step: Step, _seconds: float) -> None:
@@ -36,54 +39,70 @@ def nothing(_step: Step, _seconds: float) -> None:
 
 def test_executes_every_step_in_order_and_tells_of_each():
     actions, told = Remembering(), []
-    leftovers = execute(plan(), actions, on_step=lambda step, seconds: told.append(step.kind))
-    assert leftovers == []
-    assert actions.log == [f"do {kind}" for kind in KINDS]
-    assert told == list(KINDS)
+    assert execute(PLAN, actions, on_step=lambda step, seconds: told.append(step.kind)) == []
+    assert actions.log == told == [*STEPS, *FINISH]
 
 
-@pytest.mark.parametrize("failing", ["start", "cutover", "record"])
-def test_a_failure_before_the_record_undoes_backwards_the_failed_step_included(failing):
-    actions = Remembering({f"do {failing}": EngineError("broken")})
+@pytest.mark.parametrize("failing", STEPS)
+def test_a_failure_up_to_the_record_is_undone(failing):
+    actions = Remembering({failing: EngineError("broken")})
     with pytest.raises(EngineError, match="broken"):
-        execute(plan(), actions, on_step=nothing)
-    begun = KINDS[: KINDS.index(failing) + 1]
-    assert actions.log == [f"do {k}" for k in begun] + [f"undo {k}" for k in reversed(begun)]
+        execute(PLAN, actions, on_step=nothing)
+    assert actions.log == [*STEPS[: STEPS.index(failing) + 1], *UNDO]
 
 
 def test_a_failure_after_the_record_is_finished_forward():
     error = EngineError("still busy")
-    actions = Remembering({"do drain": error})
-    assert execute(plan(), actions, on_step=nothing) == [error]
-    assert actions.log[-1] == "do stop"
-    assert not any(line.startswith("undo") for line in actions.log)
+    actions = Remembering({"drain": error})
+    assert execute(PLAN, actions, on_step=nothing) == [error]
+    assert actions.log == [*STEPS, *FINISH]
 
 
 def test_undo_goes_on_past_failures_and_puts_the_first_cause_on_top():
-    actions = Remembering(
-        {"do cutover": EngineError("proxy gone"), "undo cutover": EngineError("still gone")}
-    )
-    with pytest.raises(UndoFailedError, match=r"^proxy gone .*still gone") as caught:
-        execute(plan(), actions, on_step=nothing)
-    assert actions.log[-1] == "undo start"
+    actions = Remembering({"cutover": EngineError("proxy gone"), "restore": EngineError("no")})
+    with pytest.raises(UndoFailedError, match=r"^proxy gone .*: no$") as caught:
+        execute(PLAN, actions, on_step=nothing)
+    assert actions.log[-1] == "back"
     assert caught.value.exit_code == 5
 
 
-def test_a_cancel_undoes_and_goes_on_up():
-    actions = Remembering({"do cutover": KeyboardInterrupt()})
+@pytest.mark.parametrize("cancelled", STEPS[:-1])
+def test_a_cancel_undoes_and_goes_on_up(cancelled):
+    actions = Remembering({cancelled: KeyboardInterrupt()})
     with pytest.raises(KeyboardInterrupt):
-        execute(plan(), actions, on_step=nothing)
-    assert actions.log[-2:] == ["undo cutover", "undo start"]
+        execute(PLAN, actions, on_step=nothing)
+    assert actions.log[-2:] == [*UNDO]
 
 
-def test_a_cancel_after_the_record_undoes_nothing():
-    actions = Remembering({"do stop": KeyboardInterrupt()})
+@pytest.mark.parametrize("cancelled", ["record", "drain", "stop"])
+def test_a_cancel_after_the_record_is_finished_first(cancelled):
+    actions = Remembering({cancelled: KeyboardInterrupt()})
     with pytest.raises(KeyboardInterrupt):
-        execute(plan(), actions, on_step=nothing)
-    assert not any(line.startswith("undo") for line in actions.log)
+        execute(PLAN, actions, on_step=nothing)
+    assert actions.log[-1] == "stop"
+    assert not {*UNDO} & {*actions.log}
+
+
+@pytest.mark.parametrize("cancelled", UNDO)
+def test_a_cancel_does_not_stop_the_undoing(cancelled):
+    actions = Remembering({"start": EngineError("broken"), cancelled: KeyboardInterrupt()})
+    with pytest.raises(KeyboardInterrupt):
+        execute(PLAN, actions, on_step=nothing)
+    assert actions.log[-1] == "back"
 
 
 def test_a_cancel_whose_undoing_fails_says_so():
-    actions = Remembering({"do start": KeyboardInterrupt(), "undo start": EngineError("stuck")})
-    with pytest.raises(UndoFailedError, match=r"cancelled \(KeyboardInterrupt\).*stuck"):
-        execute(plan(), actions, on_step=nothing)
+    actions = Remembering({"start": KeyboardInterrupt(), "back": EngineError("stuck")})
+    with pytest.raises(UndoFailedError, match=r"Cancelled \(KeyboardInterrupt\).*stuck"):
+        execute(PLAN, actions, on_step=nothing)
+
+
+def test_a_plan_survives_the_journal():
+    plan = Plan(
+        strategy="rolling",
+        steps=[Step(kind="start", about="start", arguments={"colour": "blue", "replicas": 2})],
+        undo=named("back"),
+    )
+    assert Plan.from_dict(plan.as_dict()) == Plan(
+        strategy="rolling", steps=list(plan.steps), finish=[], undo=list(plan.undo)
+    )

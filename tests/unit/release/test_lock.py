@@ -78,7 +78,7 @@ def test_another_process_is_turned_away_and_told_who_is_there(path):
             pytest.fail("two at once")
         assert caught.value.exit_code == 4
         assert f"`deploy --sha abc`, process {child.pid}, since 20" in caught.value.message
-        assert "Wait for it" in caught.value.hint
+        assert "--wait" in caught.value.hint
         assert lock.holder(path)["command"] == "deploy --sha abc"
     with lock.hold(path, command="mine"):
         assert lock.holder(path)["pid"] == os.getpid()

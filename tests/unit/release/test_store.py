@@ -120,6 +120,7 @@ def test_what_compose_needs_names_the_release_and_no_secret(state):
     assert bundle.variables == {
         "PIPELINE_PORT": "80",
         "PIPELINE_IMAGE": RELEASE.image,
+        "PIPELINE_RELEASE": RELEASE.id,
         "PIPELINE_ENV_FILE": str(state.folder / "releases" / RELEASE.id / "env"),
         "PIPELINE_PROXY_DIR": str(state.folder / "proxy"),
         "PIPELINE_PROXY_RUN": str(state.folder / "run"),

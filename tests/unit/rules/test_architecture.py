@@ -6,7 +6,15 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
-TOP = ("up", "ship", "deploy", "attempt", "outcome")  # each may know those after it
+TOP = (
+    "up",
+    "ship",
+    "status",
+    "deploy",
+    "attempt",
+    "parts",
+    "outcome",
+)  # each may know those after it
 GROUND = {"errors", "settings", "shell", "ports"}
 WINGS = {  # wing -> wings that it may know, besides the ground
     "view": set(),

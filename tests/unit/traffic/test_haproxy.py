@@ -1,4 +1,3 @@
-import os
 import socket
 import stat
 import threading
@@ -6,13 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import TrafficError, UsageError
-from pipeline.traffic import haproxy
-from pipeline.traffic.haproxy import MAP_IN_CONTAINER, HAProxy, install
+from pipeline.errors import TrafficError, UnavailableError
+from pipeline.traffic import folders, haproxy
+from pipeline.traffic.haproxy import MAP_IN_CONTAINER, HAProxy
 
 SAID = Path(__file__).parent  # what HAProxy 2.6.12 said to `show stat`
 SERVERS = (SAID / "show_stat_servers.txt").read_text()
 BACKEND = (SAID / "show_stat_backend.txt").read_text()
+SHOW_BOTH = "show stat both 4 -1"
 SHOW_MAP = f"show map {MAP_IN_CONTAINER}"
 
 
@@ -152,9 +152,13 @@ def test_a_server_in_maintenance_is_none(proxy, runtime):
 def test_requests_in_flight_are_running_and_waiting_ones(proxy, runtime):
     assert "green,BACKEND,0,0,0,0," in BACKEND
     busy = BACKEND.replace("green,BACKEND,0,0,0,0,", "green,BACKEND,2,9,3,9,")
-    runtime({"show stat green 2 -1": BACKEND, "show stat blue 2 -1": busy})
+    both = SERVERS.replace("green,replica", "both,blue").replace(",UP,", ",DRAIN,")
+    busy_too = both.replace("both,blue2,0,0,0,", "both,blue2,1,9,2,")
+    assert busy_too != both
+    answers = {"show stat green 2 -1": BACKEND, "show stat blue 2 -1": busy}
+    runtime(answers | {SHOW_BOTH: busy_too})
     assert proxy.sessions("green") == 0
-    assert proxy.sessions("blue") == 5
+    assert proxy.sessions("blue") == 8
 
 
 def test_a_backend_that_the_proxy_does_not_know_is_no_empty_one(proxy, runtime):
@@ -166,11 +170,13 @@ def test_a_backend_that_the_proxy_does_not_know_is_no_empty_one(proxy, runtime):
 
 def test_one_server_is_checked_again(proxy, runtime):
     command = "set server green/replica2 health down"
-    asked = runtime({"show stat green 4 -1": SERVERS, command: ""}).asked
+    too = "set server both/green2 health down"
+    both = SERVERS.replace("green,replica", "both,green")
+    asked = runtime({"show stat green 4 -1": SERVERS, SHOW_BOTH: both, command: "", too: ""}).asked
     proxy.recheck("green", "127.0.0.2:18000")
-    assert asked == ["show stat green 4 -1", command]
+    assert asked == ["show stat green 4 -1", SHOW_BOTH, command, too]
     proxy.recheck("green", "127.0.0.99:18000")
-    assert asked[2:] == ["show stat green 4 -1"]
+    assert asked[4:] == ["show stat green 4 -1", SHOW_BOTH]
 
 
 def test_a_switch_reaches_the_running_proxy_and_the_file(proxy, live_map, runtime):
@@ -203,8 +209,10 @@ def test_a_switch_that_cannot_be_kept_is_taken_back(proxy, live_map, runtime, mo
     live_map.write_text("live blue\n")
     there, back = (f"set map {MAP_IN_CONTAINER} live {colour}" for colour in ("green", "blue"))
     asked = runtime({SHOW_MAP: "0x1 live blue", there: "", back: ""}).asked
-    monkeypatch.setattr(haproxy.os, "fsync", full)
-    with pytest.raises(TrafficError, match=r"`live green` could not be kept .* No space") as caught:
+    monkeypatch.setattr(folders.os, "fsync", full)
+    with pytest.raises(
+        UnavailableError, match=r"`live green` could not be kept .* No space"
+    ) as caught:
         proxy.switch("green")
     assert asked == [SHOW_MAP, there, back]
     assert live_map.read_text() == "live blue\n"
@@ -214,7 +222,7 @@ def test_a_switch_that_cannot_be_kept_is_taken_back(proxy, live_map, runtime, mo
 def test_the_file_is_written_durably(proxy, live_map, runtime, monkeypatch):
     synced = []
     monkeypatch.setattr(
-        haproxy.os,
+        folders.os,
         "fsync",
         lambda descriptor: synced.append(Path(f"/proc/self/fd/{descriptor}").readlink().name),
     )
@@ -249,63 +257,3 @@ def test_forgetting_the_live_colour(proxy, live_map):
     live_map.write_text("live blue\n")
     proxy.forget()
     assert proxy.live() is None
-
-
-@pytest.fixture
-def chown_does_nothing(monkeypatch):
-    monkeypatch.setattr(haproxy.os, "chown", lambda *_: None)
-
-
-@pytest.mark.parametrize(("effective", "user"), [(0, (99, 99)), (1000, (1000, 7))])
-def test_the_proxy_s_user(effective, user, tmp_path, monkeypatch):
-    chowned = []
-    monkeypatch.setattr(haproxy.os, "chown", lambda *args: chowned.append(args))
-    monkeypatch.setattr(haproxy.os, "geteuid", lambda: effective)
-    monkeypatch.setattr(haproxy.os, "getegid", lambda: 7)
-    assert install(config=tmp_path / "c", run=tmp_path / "r") == f"{user[0]}:{user[1]}"
-    assert chowned == [(tmp_path / "r", *user)]
-
-
-@pytest.mark.usefixtures("chown_does_nothing")
-def test_the_proxy_s_folders_can_be_read_by_its_user_whatever_the_umask(tmp_path):
-    config, run = tmp_path / "state/config", tmp_path / "state/run"
-    before = os.umask(0o077)
-    try:
-        install(config=config, run=run)
-    finally:
-        os.umask(before)
-    modes = {each.name: stat.S_IMODE(each.stat().st_mode) for each in (config, run)}
-    assert modes == {"config": 0o755, "run": 0o750}
-    assert {each.name: stat.S_IMODE(each.stat().st_mode) for each in config.iterdir()} == {
-        "haproxy.cfg": 0o644,
-        "live.map": 0o644,
-    }
-    assert (config / "live.map").read_text() == "live none\n"
-
-
-@pytest.mark.usefixtures("chown_does_nothing")
-def test_what_is_live_survives_the_next_deployment(tmp_path):
-    install(config=tmp_path, run=tmp_path / "run")
-    (tmp_path / "live.map").write_text("live green\n")
-    (tmp_path / "haproxy.cfg").write_text("old")
-    install(config=tmp_path, run=tmp_path / "run")
-    assert (tmp_path / "live.map").read_text() == "live green\n"
-    assert "backend green" in (tmp_path / "haproxy.cfg").read_text()
-
-
-def test_folders_of_somebody_else_are_told(tmp_path, monkeypatch):
-    def refuse(*_):
-        raise PermissionError(1, "Operation not permitted")
-
-    monkeypatch.setattr(haproxy.os, "chown", refuse)
-    with pytest.raises(TrafficError, match=r"cannot be laid out: .*not permitted") as caught:
-        install(config=tmp_path / "c", run=tmp_path / "r")
-    assert "state_dir" in caught.value.hint
-
-
-def test_a_state_folder_too_deep_for_a_socket_is_refused_before_anything_is_made(tmp_path):
-    run = tmp_path / ("d" * 100)
-    with pytest.raises(UsageError, match="too long for the path of a socket") as caught:
-        install(config=tmp_path / "proxy", run=run)
-    assert "PIPELINE_STATE_DIR" in caught.value.hint
-    assert list(tmp_path.iterdir()) == []

@@ -24,7 +24,7 @@ from pipeline.view.program import Program, command, confirm, interactive, proces
 @pytest.fixture(autouse=True)
 def handlers():
     """Tasks take the signals; give them back."""
-    before = {each: signal.getsignal(each) for each in program._CANCELS}
+    before = {each: signal.getsignal(each) for each in (*program._cancels(), signal.SIGHUP)}
     yield
     for each, handler in before.items():
         signal.signal(each, handler)
@@ -115,7 +115,7 @@ def test_what_goes_well_ends_well():
     assert command(lambda context: None)(Context()) is None
 
 
-@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_cancel_is_exit_1(sign, capsys):
     @command
     def body(context, *, json=False):
@@ -124,8 +124,21 @@ def test_a_cancel_is_exit_1(sign, capsys):
 
     assert run(body, json=True) == 1
     out, err = capsys.readouterr()
-    assert err == "error: cancelled; what was begun has been undone\n"
+    assert err.splitlines() == [
+        "error: Cancelled; nothing was changed.",
+        "next:  `invoke status` shows what serves.",
+    ]
     assert json.loads(out)["error"]["exit_code"] == 1
+
+
+def test_what_nohup_asks_for_is_done():
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    assert command(lambda context: os.kill(os.getpid(), signal.SIGHUP))(Context()) is None
+
+
+def test_a_cancel_is_one_also_in_the_background():
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # as a shell does with `command &`
+    assert run(command(lambda context: os.kill(os.getpid(), signal.SIGINT))) == 1
 
 
 @pytest.mark.parametrize("second", [signal.SIGINT, signal.SIGTERM])

@@ -145,6 +145,9 @@ def status(**changes):
         "healthy": True,
         "lock": None,
         "live": None,
+        "standby": None,
+        "interrupted": None,
+        "drift": [],
         **changes,
     }
 
@@ -161,6 +164,18 @@ def test_status_of_a_release_while_somebody_deploys(shown):
         "panager: healthy at http://127.0.0.1:8000",
         "live: 0123456789ab (release r) as blue, 2 replica(s), since today",
         "lock: `deploy`, process 7",
+    ]
+
+
+def test_status_of_a_host_that_needs_a_person(shown):
+    standby = {"sha": SHA, "release": "r", "colour": "green", "replicas": 1, "since": "today"}
+    interrupted = {"kind": "deploy", "sha": SHA, "since": "today"}
+    drift = ["blue has 1 running replicas, not 2."]
+    out, _ = shown(terminal.status, status(standby=standby, interrupted=interrupted, drift=drift))
+    assert out.splitlines()[2:] == [
+        "standby: 0123456789ab (release r) as green; `invoke rollback` sends requests to it",
+        "interrupted: deploy of 0123456789ab; `invoke resume` ends it",
+        "drift: blue has 1 running replicas, not 2.",
     ]
 
 
