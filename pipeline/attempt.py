@@ -88,12 +88,12 @@ class Attempt:
 
     def _run(self, plan: Plan, run: Callable[[], list[PipelineError]]) -> Outcome:
         error: PipelineError | None = None
+        left: list[PipelineError] = []
         with ExitStack() as stack:
             if self.prober:
                 stack.enter_context(self.prober)
             try:
-                for leftover in run():
-                    self.report(f"warning: {leftover.message}")
+                left = run()
             except UndoFailedError as exc:
                 # Not ended: `resume` tries again.
                 return self._outcome(plan, exc, self._keep(exc))
@@ -105,6 +105,11 @@ class Attempt:
                 error = PipelineError(
                     f"Cancelled; {so}.", hint="`invoke status` shows what serves."
                 )
+        if left:
+            for each in left:
+                self.report(f"warning: {each.message}")
+            # It is live; what is left of the old is for the next command, or `resume`.
+            return self._outcome(plan, None, replace(self.deployment, **self._ending(None)))
         undone = "rolled-back" if "cutover" in self.phases else "failed"
         self._end("live" if self.deployment.outcome == "live" else undone, error)
         return self._outcome(plan, error, self.deployment)
@@ -142,6 +147,9 @@ class Attempt:
 
     def _try_to_record(self) -> None:
         try:
+            with suppress(KeyboardInterrupt):  # too late to cancel anything
+                self._record()
+                return
             self._record()
         except UnavailableError as exc:
             # How it ended is known and will be said; the next command ends the record.

@@ -64,6 +64,7 @@ class World:
     dead: bool = False
     seconds: float = 0.0
     made: int = 0
+    outages: list[Route | None] = field(default_factory=list)
 
     def happen(self, event: str) -> None:
         """Let something be about to happen; it does unless this raises."""
@@ -166,9 +167,7 @@ class FakeEngine:
         self.world.containers[colour] = sorted(there, key=lambda each: each.number)
         self.world.happened()
 
-    def stop(
-        self, colour: Colour, *, timeout: float, only: Collection[str] | None = None
-    ) -> None:
+    def stop(self, colour: Colour, *, timeout: float, only: Collection[str] | None = None) -> None:
         if not self.world.of(colour):
             return
         self.world.happen(f"stop {colour}")

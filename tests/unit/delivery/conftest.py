@@ -72,14 +72,19 @@ class Host:
         self.world.images[reference(commit)] = Image(**{"sha": commit} | changes)
 
 
-@pytest.fixture
-def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
-    monkeypatch.setattr("pipeline.traffic.folders.os.chown", lambda *_: None)
+def new_host(folder: Path) -> Host:
+    """Return a host with images of A and B, on which nothing is live."""
     world = World(images={reference(sha): Image(sha=sha) for sha in (A, B)})
     settings = Settings(
-        env_file=tmp_path / "env",
-        state_dir=tmp_path / "state",
+        env_file=folder / "env",
+        state_dir=folder / "state",
         required_env=("KEY",),
         standby=0.0,
     )
-    return Host(world=world, folder=tmp_path, settings=settings)
+    return Host(world=world, folder=folder, settings=settings)
+
+
+@pytest.fixture
+def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
+    monkeypatch.setattr("pipeline.traffic.folders.os.chown", lambda *_: None)
+    return new_host(tmp_path)
