@@ -21,7 +21,9 @@ def status(parts: Parts) -> dict[str, Any]:
     """
     colour = parts.colour()
     holder = lock.holder(parts.state.lock)
-    replicas = {each: parts.engine.replicas(each) for each in ("blue", "green")} if colour else {}
+    # Before the first deployment there need not be an engine.
+    looks = colour or parts.ledger.live()
+    replicas = {each: parts.engine.replicas(each) for each in ("blue", "green")} if looks else {}
     live = parts.release_of(replicas[colour]) if colour else None
     answer = parts.probe(parts.settings.address) if colour else None
     standby = _standby(parts, replicas[other(colour)]) if colour else None

@@ -4,6 +4,7 @@ Random deployments over the fakes, whose world ends at a random event (`kill -9`
 one fails, or a cancel comes. Afterwards `resume` must lead to one of two ends, and nothing else.
 """
 
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -126,10 +127,8 @@ def test_killed_anywhere_it_can_be_resumed(hosts, case, kill):
     host = hosts()
     was = prepare(host, case)
     host.world.killed_at = kill
-    try:
+    with suppress(Killed):
         go(host, case)
-    except Killed:
-        pass
     revive(host)
     found = host.delivery().ledger.unfinished()
     recorded = bool(found and found[0].outcome == "live")
@@ -154,10 +153,8 @@ def test_a_resume_that_is_killed_can_be_resumed(hosts, case, first, second):
     for kill, begin in ((first, lambda: go(host, case)), (second, lambda: mortal_resume(host))):
         host.world.events.clear()
         host.world.killed_at = kill
-        try:
+        with suppress(Killed):
             begin()
-        except Killed:
-            pass
         revive(host)
     host.delivery(traffic=Watched(host.world)).resume()
     check(host, case, was=was, recorded=False)
@@ -207,10 +204,8 @@ def test_a_cancel_anywhere_ends_as_old_or_new(hosts, case, event):
 
     host.world.happen = cancelled
     outcome = None
-    try:
+    with suppress(KeyboardInterrupt):  # before there was anything to undo
         outcome = go(host, case)
-    except KeyboardInterrupt:
-        pass  # before there was anything to undo
     host.world.happen = happen
     assert host.delivery().resume() is None  # it was ended at once
     check(host, case, was=was, recorded=False)
