@@ -246,3 +246,28 @@ def test_what_cannot_be_kept_changes_nothing(ledger):
     with pytest.raises(UnavailableError, match="replicas"):
         record(ledger, "live", B, replicas="many")
     assert sha(ledger.live()) == "a"
+
+
+def test_a_ledger_of_the_version_before_is_brought_up(ledger, tmp_path):
+    record(ledger, "live", A)
+    db = sqlite3.connect(tmp_path / "ledger.db")
+    db.execute("ALTER TABLE deployment DROP COLUMN plan")
+    db.execute("PRAGMA user_version = 1")
+    db.commit()
+    db.close()
+    assert ledger.live()[1].id == A.id
+    assert ledger.unfinished() is None or ledger.unfinished()[0].plan is None
+
+
+def test_the_journal_is_kept_until_the_end(ledger):
+    ledger.record_release(A)
+    plan = {"strategy": "rolling", "steps": [], "finish": [], "undo": []}
+    begun = Deployment(kind="deploy", release=A.id, colour=None, plan=plan)
+    number = ledger.record(begun)
+    found, release = ledger.unfinished()
+    assert (found.id, found.plan, release) == (number, plan, A)
+    assert "plan" not in ledger.history()[0]
+    ledger.record(replace(found, outcome="live"))
+    assert ledger.unfinished()[0].outcome == "live"  # recorded, and not yet finished
+    ledger.record(replace(found, outcome="live", seconds=1.0, plan=None))
+    assert ledger.unfinished() is None

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from pipeline.release import lock
 
 HOLD = """
 import sys
+import threading
 from pathlib import Path
 from pipeline.release import lock
 with lock.hold(Path(sys.argv[1]), command="deploy --sha abc"):
@@ -154,4 +156,55 @@ def test_a_full_disk_is_told_and_lets_go_of_it(path, monkeypatch):
         pytest.fail("held")
     monkeypatch.undo()
     with lock.hold(path, command="y"):
+        pass
+
+
+def test_it_is_waited_for_as_long_as_asked(path):
+    with another_process(path) as child:
+        threading.Timer(0.2, child.stdin.close).start()
+        with lock.hold(path, command="mine", wait=30):
+            assert lock.holder(path)["pid"] == os.getpid()
+
+
+def test_a_wait_has_an_end(path):
+    with (
+        another_process(path),
+        pytest.raises(LockedError),
+        lock.hold(path, command="mine", wait=0.1),
+    ):
+        pytest.fail("two at once")
+
+
+def test_a_command_that_outlives_its_killed_holder_keeps_others_out(path):
+    """As a `docker compose` does after a `kill -9` of its deployment."""
+    program = f"""
+import os, signal
+from pathlib import Path
+from pipeline import shell
+from pipeline.release import lock
+with lock.hold(Path({str(path)!r}), command="deploy --sha abc"):
+    shell.run(
+        ["sh", "-c", "echo $$; exec sleep 60"],
+        timeout=60,
+        on_line=lambda pid: (print(pid, flush=True), os.kill(os.getpid(), signal.SIGKILL)),
+    )
+"""
+    killed = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[3],
+        check=False,
+    )
+    assert killed.returncode == -signal.SIGKILL
+    orphan = int(killed.stdout)
+    try:
+        with (
+            pytest.raises(LockedError, match="what it started still works"),
+            lock.hold(path, command="mine"),
+        ):
+            pytest.fail("two at once")
+    finally:
+        os.kill(orphan, signal.SIGKILL)
+    with lock.hold(path, command="mine", wait=5):
         pass

@@ -257,3 +257,78 @@ def test_forgetting_the_live_colour(proxy, live_map):
     live_map.write_text("live blue\n")
     proxy.forget()
     assert proxy.live() is None
+
+
+def both(**states):
+    """Return what HAProxy says of `both`: servers by name, each with its status."""
+    header, _down, up, *_ = SERVERS.replace("green,replica", "both,SLOT").splitlines()
+    rows = [header]
+    for number, (name, status) in enumerate(states.items(), 1):
+        row = up.replace("both,SLOT2", f"both,{name}").replace(",UP,", f",{status},")
+        rows.append(row.replace("127.0.0.2:18000", f"127.0.0.{number}:80" if status else ""))
+    return "\n".join(rows) + "\n"
+
+
+def test_before_replicas_are_exchanged_all_places_but_the_serving_ones_are_closed(proxy, runtime):
+    said = both(blue1="UP", blue2="MAINT", green1="UP", green2="MAINT")
+    closed = [f"set server both/{each} state drain" for each in ("blue2", "green1", "green2")]
+    opened = "set server both/blue1 state ready"
+    asked = runtime({SHOW_BOTH: said, opened: "", **dict.fromkeys(closed, "")}).asked
+    proxy.hold("green")
+    assert sorted(asked[1:]) == sorted([opened, *closed])
+
+
+def test_a_replica_is_let_in_once_its_check_has_passed(proxy, runtime):
+    ready = "set server both/green1 state ready"
+    answers = {SHOW_BOTH: both(blue1="UP", green1="DOWN"), ready: ""}
+    asked = runtime(answers).asked
+    assert proxy.admit("127.0.0.2:80") is False
+    answers[SHOW_BOTH] = both(blue1="UP", green1="DRAIN")
+    assert proxy.admit("127.0.0.2:80") is True
+    assert proxy.admit("127.0.0.9:80") is False
+    assert asked == [SHOW_BOTH, SHOW_BOTH, ready, SHOW_BOTH]
+
+
+def test_a_replica_is_let_out_and_its_requests_are_counted(proxy, runtime):
+    drain = "set server both/blue1 state drain"
+    said = both(blue1="UP", green1="UP").replace("both,blue1,0,0,0,", "both,blue1,0,0,4,")
+    asked = runtime({SHOW_BOTH: said, drain: ""}).asked
+    proxy.dismiss("127.0.0.1:80")
+    assert proxy.in_flight("127.0.0.1:80") == 4
+    assert proxy.in_flight("127.0.0.2:80") == 0
+    assert asked[:2] == [SHOW_BOTH, drain]
+
+
+def test_a_proxy_with_an_older_configuration_can_do_all_but_that(proxy, runtime):
+    answers = {SHOW_BOTH: "No such proxy.\n", "show stat blue 2 -1": BACKEND}
+    runtime(answers)
+    assert proxy.sessions("blue") == 0
+    with pytest.raises(TrafficError, match="does not know both") as caught:
+        proxy.hold("green")
+    assert "invoke down" in caught.value.hint
+
+
+def test_a_proxy_that_restarts_is_waited_for(proxy, tmp_path, monkeypatch):
+    runtimes = [OSError("refused"), OSError("refused"), "0x1 live blue"]
+
+    def say(_command):
+        said = runtimes.pop(0)
+        if isinstance(said, OSError):
+            raise said
+        return said
+
+    monkeypatch.setattr(proxy, "_say", say)
+    monkeypatch.setattr(haproxy, "POLL", 0)
+    proxy._answered = True
+    assert proxy.live() == "blue"
+    assert runtimes == []
+
+
+def test_one_that_stays_away_is_not_waited_for_twice(proxy, monkeypatch):
+    monkeypatch.setattr(haproxy, "PATIENCE", 0)
+    proxy._answered = True
+    with pytest.raises(TrafficError):
+        proxy.servers("blue")
+    monkeypatch.setattr(haproxy, "PATIENCE", 3600)
+    with pytest.raises(TrafficError):
+        proxy.servers("blue")
