@@ -248,9 +248,13 @@ class FakeTraffic:
     def admit(self, address: str) -> bool:
         self._must_run()
         self.world.happen("admit")
-        self.world.open.add(address.rpartition(":")[0])
+        host = address.rpartition(":")[0]
+        everyone = [each for colour in self.world.containers for each in self.world.of(colour)]
+        passes = any(each.address == host and self.world.passes(each) for each in everyone)
+        if passes:
+            self.world.open.add(host)
         self.world.happened()
-        return True
+        return passes
 
     def dismiss(self, address: str) -> None:
         self._must_run()
@@ -301,7 +305,11 @@ class FakeClock:
 def bundle(reference: str, folder: Path) -> Bundle:
     return Bundle(
         compose_file=folder / "docker-compose.yml",
-        variables={"PIPELINE_IMAGE": reference, "PIPELINE_ENV_FILE": str(folder / "env")},
+        variables={
+            "PIPELINE_IMAGE": reference,
+            "PIPELINE_RELEASE": "of-the-lab",
+            "PIPELINE_ENV_FILE": str(folder / "env"),
+        },
     )
 
 

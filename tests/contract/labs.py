@@ -41,6 +41,7 @@ class FakeLab:
         self.traffic: Traffic = fakes.FakeTraffic(self.world)
 
     def bundle(self, mode: str) -> Bundle:
+        (self.folder / "env").write_text('POSTGRES_PASSWORD="of-no-use-elsewhere"\n')
         self.world.images[mode] = fakes.Image(
             sha=sha_of(mode),
             exits=3 if mode == "exits" else None,
@@ -55,6 +56,9 @@ class FakeLab:
 
     def public(self) -> Answer:
         return fakes.FakeProbe(self.world)(fakes.PUBLIC)
+
+    def in_the_pool(self) -> set[str]:
+        return {self.world.image(each).sha for each in self.world.serving()}
 
     def restart_proxy(self) -> None:
         pass  # what it must keep is all it has
@@ -114,6 +118,7 @@ class RealLab:
             compose_file=self.folder / "docker-compose.yml",
             variables={
                 "PIPELINE_IMAGE": image,
+                "PIPELINE_RELEASE": "of-the-lab",
                 "PIPELINE_ENV_FILE": str(self.folder / "env"),
                 "PIPELINE_PORT": str(self.port),
                 "PIPELINE_PROXY_DIR": str(self.folder / "proxy"),
@@ -145,6 +150,10 @@ class RealLab:
         connection.request("GET", "/slow")
         connection.getresponse().read()
         connection.close()
+
+    def in_the_pool(self) -> set[str]:
+        """Return the commits that answer at the public port."""
+        return {self.public().sha for _ in range(20)}
 
     def empty(self) -> None:
         """Leave the project as it was before its first release."""

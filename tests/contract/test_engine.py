@@ -37,6 +37,33 @@ def test_starting_again_replaces_what_was_there(lab: Lab):
     assert [each.revision for each in lab.engine.replicas("blue")] == [sha_of("better")]
 
 
+def test_missing_replicas_are_added_beside_those_that_are_there(lab: Lab):
+    bundle = lab.bundle("good")
+    lab.engine.start("blue", bundle, replicas=1, timeout=TIMEOUT)
+    (first,) = lab.engine.replicas("blue")
+    lab.engine.start("blue", bundle, replicas=3, timeout=TIMEOUT, keep=True)
+    found = lab.engine.replicas("blue")
+    assert first.id in {each.id for each in found}
+    assert sorted(each.number for each in found) == [1, 2, 3]
+
+
+def test_some_replicas_can_be_stopped_and_the_others_stay(lab: Lab):
+    lab.engine.start("blue", lab.bundle("good"), replicas=3, timeout=TIMEOUT)
+    last = max(lab.engine.replicas("blue"), key=lambda each: each.number)
+    lab.engine.stop("blue", timeout=2, only=[last.id])
+    assert sorted(each.number for each in lab.engine.replicas("blue")) == [1, 2]
+    lab.engine.stop("blue", timeout=0)
+    assert lab.engine.replicas("blue") == ()
+
+
+def test_a_replica_knows_its_release_and_its_environment(lab: Lab):
+    lab.engine.start("blue", lab.bundle("good"), replicas=1, timeout=TIMEOUT)
+    (found,) = lab.engine.replicas("blue")
+    assert found.release == "of-the-lab"
+    assert found.env["POSTGRES_PASSWORD"] == "of-no-use-elsewhere"
+    assert "of-no-use-elsewhere" not in repr(found)
+
+
 def test_stopping_twice_is_no_error(lab: Lab):
     lab.engine.start("blue", lab.bundle("good"), replicas=1, timeout=TIMEOUT)
     for _ in range(2):

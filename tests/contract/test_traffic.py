@@ -117,3 +117,67 @@ def test_requests_in_flight_are_counted_until_they_are_answered(lab: Lab):
         eventually(lambda: lab.traffic.sessions("blue"), within=5, what="a request in flight")
         assert lab.traffic.sessions("green") == 0
     eventually(lambda: lab.traffic.sessions("blue") == 0, within=5, what="no request in flight")
+
+
+def mixed(lab: Lab) -> None:
+    """Blue has requests, green is held back, and the proxy sends to both."""
+    start(lab, "blue", "good", replicas=2)
+    wait_healthy(lab, "blue", replicas=2)
+    lab.traffic.switch("blue")
+    lab.traffic.hold("green")
+    assert lab.traffic.switch("both") == "blue"
+    assert lab.traffic.live() == "both"
+
+
+def admit(lab: Lab, colour: Colour) -> None:
+    for each in lab.traffic.servers(colour):
+        if each.healthy:
+            eventually(
+                lambda address=each.address: lab.traffic.admit(address), within=10, what="its turn"
+            )
+
+
+def test_nothing_new_gets_requests_before_it_is_admitted(lab: Lab):
+    mixed(lab)
+    start(lab, "green", "better")
+    wait_healthy(lab, "green")
+    assert lab.in_the_pool() == {sha_of("good")}
+    admit(lab, "green")
+    assert lab.in_the_pool() == {sha_of("good"), sha_of("better")}
+
+
+def test_what_is_dismissed_gets_no_more(lab: Lab):
+    mixed(lab)
+    start(lab, "green", "better")
+    wait_healthy(lab, "green")
+    admit(lab, "green")
+    for each in lab.traffic.servers("blue"):
+        lab.traffic.dismiss(each.address)
+    assert lab.in_the_pool() == {sha_of("better")}
+    assert all(lab.traffic.in_flight(each.address) == 0 for each in lab.traffic.servers("blue"))
+
+
+def test_one_that_was_never_there_is_not_admitted(lab: Lab):
+    mixed(lab)
+    assert not lab.traffic.admit("172.30.255.254:8000")
+
+
+def test_what_is_started_again_while_both_have_requests_waits_for_its_turn(lab: Lab):
+    mixed(lab)
+    gone, stays = sorted(lab.engine.replicas("blue"), key=lambda each: -each.number)
+    (server,) = [
+        each for each in lab.traffic.servers("blue") if each.address == f"{gone.address}:8000"
+    ]
+    lab.traffic.dismiss(server.address)
+    lab.engine.stop("blue", timeout=2, only=[gone.id])
+    eventually(
+        lambda: (
+            [each.address for each in lab.traffic.servers("blue") if each.healthy]
+            == [f"{stays.address}:8000"]
+        ),
+        within=15,
+        what="one server left",
+    )
+    start(lab, "green", "better")
+    wait_healthy(lab, "green")
+    assert lab.in_the_pool() == {sha_of("good")}
