@@ -60,7 +60,6 @@ class Attempt:
         if forward:
             return self._run(plan, lambda: plans.finish(plan, steps, on_step=self._on_step))
         cause = PipelineError("It was interrupted, and what was begun has been undone.")
-        self.phases.update(self.deployment.phases)
         with suppress(KeyboardInterrupt):  # a cancel comes up when everything was undone
             plans.undo(plan, steps, on_step=self._on_step, cause=cause)
         self._end("failed", cause)

@@ -309,7 +309,7 @@ class Delivery(Parts):
             return None
         deployment, target = found
         self.report(f"{deployment.kind} of {target.sha[:12]} was interrupted")
-        attempt = self._attempt(deployment, target, {}, live=False)
+        attempt = self._attempt(deployment, target, dict(deployment.phases), live=False)
         steps, made = self._steps(attempt), Plan.from_dict(deployment.plan or Plan().as_dict())
         # A machine that was started again may lack the proxy, without which nothing is told.
         self.engine.ensure_services(

@@ -6,6 +6,7 @@ a workflow passes on what it does not have. `load()` reports every problem at on
 remembers where each value came from (`invoke doctor` prints it).
 """
 
+import json
 import os
 import re
 import tomllib
@@ -37,11 +38,12 @@ class Secret:
     def hide_in(self, text: str) -> str:
         """Return `text` with each occurrence of the value, or of a long line of it, replaced.
 
-        Output comes by the line, so of a value of several lines each must go.
+        Output comes by the line, so of a value of several lines each must go; and logs are
+        JSON, in which it is escaped.
         """
         lines = [line for line in self._value.splitlines() if len(line.strip()) >= SHORTEST_LINE]
-        for part in (self._value, *lines):
-            text = text.replace(part, "***") if part.strip() else text
+        for part in filter(str.strip, (self._value, *lines)):
+            text = text.replace(part, "***").replace(json.dumps(part)[1:-1], "***")
         return text
 
     def __bool__(self) -> bool:

@@ -1,3 +1,4 @@
+import json
 import dataclasses
 from pathlib import Path
 
@@ -253,3 +254,9 @@ def test_a_secret_shows_itself_only_by_name():
 )
 def test_a_secret_is_hidden_in_text(value, text, shown):
     assert Secret(value).hide_in(text) == shown
+
+
+def test_a_secret_is_hidden_as_json_writes_it():
+    secret = Secret('pa"ss\\word\u00e9')
+    line = json.dumps({"message": f"cannot log in with {secret.reveal()}"})
+    assert secret.hide_in(line) == '{"message": "cannot log in with ***"}'
