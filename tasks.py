@@ -190,11 +190,11 @@ def resume(context: Context, *, wait: float = 0.0, json: bool = False) -> None:
         raise Exit(code=outcome.error.exit_code)
 
 
-@task(help={"deployment": "whose standby, by its number in `invoke history`"})
+@task(help={"deployment": "wait for the time of this one's to pass (default: remove it now)"})
 @command
-def retire(context: Context, *, deployment: int) -> None:
-    """Remove the standby once its time has passed; a deployment starts this by itself."""
-    _shipping().remove_standby(deployment)
+def retire(context: Context, *, deployment: int = 0) -> None:
+    """Remove the standby; a deployment starts this by itself for when its time has passed."""
+    _shipping().remove_standby(deployment or None)
 
 
 @task(help={"expect": "commit that must be live and healthy, else exit 3", "json": JSON})

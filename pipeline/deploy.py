@@ -10,19 +10,23 @@ from typing import Any, Protocol
 
 from pipeline.attempt import Attempt
 from pipeline.errors import PipelineError, UnavailableError, UndoFailedError, UsageError
+from pipeline.kept import earlier, environment, what_there_is
 from pipeline.outcome import Outcome, Report
 from pipeline.parts import Parts, real_parts
 from pipeline.plan.plan import Plan
 from pipeline.plan.steps import Steps
 from pipeline.plan.strategies import Observed, Wanted, plan
+from pipeline.plan.watching import unlike
 from pipeline.ports import Colour, other
 from pipeline.release import env, lock
 from pipeline.release.ledger import Deployment
 from pipeline.release.release import Release, release
 from pipeline.settings import Settings
+from pipeline.traffic.folders import install
 
 __all__ = ["Delivery", "Pulled"]
 
+RETIRE_WAIT = 600.0  # seconds for a deployment that may fail and leave the standby
 RETIRE_LOOK = 2.0  # seconds between looks at whether a standby is still this deployment's
 
 
@@ -77,7 +81,7 @@ class Delivery(Parts):
         with nullcontext() if dry_run else self._locked(f"deploy --sha {sha}", wait):
             if not dry_run:
                 self._end_interrupted()
-            values, origin = self._environment()
+            values, origin = environment(self)
             self.report(f"env: {len(values)} keys from {origin}")
             asked = self.clock.monotonic()
             pulled = pull(sha)
@@ -120,14 +124,14 @@ class Delivery(Parts):
             undone = ended and ended.deployment.kind == "deploy" and ended.deployment.error
             if undone and serving and to is None:
                 return self._nothing_to_do(*serving, phases={})
-            target = self._earlier(to)
+            target = earlier(self, to)
             asked = self.clock.monotonic()
             try:
                 pull(target.sha, target.image)
             except UnavailableError as exc:
                 raise UsageError(
                     f"Release {target.id} cannot be had any more: {exc.message}",
-                    hint=self._what_there_is(except_for=target),
+                    hint=what_there_is(self, except_for=target),
                 ) from exc
             phases = {"pull": round(self.clock.monotonic() - asked, 3)}
             had = self.ledger.deployment_of(target.id)
@@ -148,14 +152,22 @@ class Delivery(Parts):
         with self._locked("resume", wait):
             return self._resume()
 
-    def remove_standby(self, deployment: int) -> None:
-        """Wait for the standby's time to pass, then remove it; not where another took over."""
-        end = self.clock.monotonic() + self.settings.standby
+    def remove_standby(self, deployment: int | None = None) -> None:
+        """Remove the standby.
+
+        Args:
+            deployment: Whose; wait for its time to pass, and leave it where another came after.
+
+        Raises:
+            LockedError: Another deployment is going on.
+            PipelineError: The proxy sends requests to it.
+        """
+        end = self.clock.monotonic() + (self.settings.standby if deployment else 0)
         while (left := end - self.clock.monotonic()) > 0:
             self.clock.sleep(min(left, RETIRE_LOOK))
             if not self._has_standby(deployment):
                 return
-        with self._locked("retire", 0.0):
+        with self._locked("retire", RETIRE_WAIT):
             live = self.ledger.live()
             if live and live[0].colour and self._has_standby(deployment):
                 if self.traffic.live() != live[0].colour:
@@ -163,55 +175,15 @@ class Delivery(Parts):
                 self.engine.stop(other(live[0].colour), timeout=self.settings.stop_timeout)
                 self.report("removed the standby")
 
-    def _has_standby(self, deployment: int) -> bool:
+    def _has_standby(self, deployment: int | None) -> bool:
         live = self.ledger.live()
-        return bool(live and live[0].id == deployment)
+        return bool(live and (deployment is None or live[0].id == deployment))
 
     @contextmanager
     def _locked(self, command: str, wait: float) -> Iterator[None]:
         self.state.create()
-        with lock.hold(self.state.lock, command=command, wait=wait):
+        with lock.hold(self.state.lock, command=command, wait=wait, report=self.report):
             yield
-
-    def _environment(self) -> tuple[dict[str, str], str]:
-        required = self.settings.required_env
-        if self.settings.env_content:
-            text = self.settings.env_content.reveal()
-            return env.parse(text, name="ENV_FILE", required=required), "ENV_FILE"
-        path = self.settings.root / self.settings.env_file
-        kept = self.ledger.lives()
-        if kept and not path.exists() and self.settings.sources.get("env_file") != "--env-file":
-            # On a server without an env file, the service goes on with what it had.
-            name = f"release {kept[0][1].id}"
-            text = self.state.env(kept[0][1].id)
-            return env.restore(text, name=name, required=required), name
-        return env.read(path, required=required), str(path)
-
-    def _earlier(self, to: str | None) -> Release:
-        if to is None:
-            previous = self.ledger.previous()
-            if previous is None:
-                raise UsageError(
-                    "There is no previous release to roll back to.",
-                    hint="`invoke history` lists the deployments of this host.",
-                )
-            return previous[1]
-        for _, target in self.ledger.lives():
-            if to and target.sha.startswith(to):
-                if not self.state.keeps(target.id):
-                    raise UsageError(
-                        f"Release {target.id} cannot be had any more: its files are gone.",
-                        hint=self._what_there_is(except_for=target),
-                    )
-                return target
-        raise UsageError(
-            f"No release of commit {to!r} was ever live here.", hint=self._what_there_is()
-        )
-
-    def _what_there_is(self, *, except_for: Release | None = None) -> str:
-        kept = [each for _, each in self.ledger.lives() if self.state.keeps(each.id)]
-        had = dict.fromkeys(each.sha[:12] for each in kept if each != except_for)
-        return f"These can be had: {', '.join(had) or 'none'}."
 
     def _wanted(self, target: Release, replicas: int) -> Wanted:
         return Wanted(
@@ -224,7 +196,8 @@ class Delivery(Parts):
     def _planned(self, wanted: Wanted) -> Outcome:
         if self.ledger.unfinished():
             self.report("a deployment was interrupted: it would be ended first")
-        made = plan(self.observe(), wanted)
+        observed = self.observe()
+        made = Plan() if self._serving(wanted, observed) else plan(observed, wanted)
         return self._outcome(self._deployment("deploy", wanted), wanted.release, made)
 
     def _outcome(self, deployment: Deployment, target: Release, made: Plan) -> Outcome:
@@ -275,6 +248,7 @@ class Delivery(Parts):
         def keep(_colour: Colour) -> None:
             self.retire(attempt.deployment.id or 0)
 
+        install(config=self.state.proxy_config, run=self.state.proxy_run)
         return Steps(
             engine=self.engine,
             traffic=self.traffic,
@@ -309,6 +283,11 @@ class Delivery(Parts):
             return None
         deployment, target = found
         self.report(f"{deployment.kind} of {target.sha[:12]} was interrupted")
+        if not self.state.keeps(target.id):
+            raise UndoFailedError(
+                f"The files of release {target.id} are gone: what was begun cannot be ended.",
+                hint="`invoke status` shows what serves; deploy what is to serve.",
+            )
         attempt = self._attempt(deployment, target, dict(deployment.phases), live=False)
         steps, made = self._steps(attempt), Plan.from_dict(deployment.plan or Plan().as_dict())
         # A machine that was started again may lack the proxy, without which nothing is told.
@@ -327,6 +306,9 @@ class Delivery(Parts):
         if record is None or record[1].id != wanted.release.id or not observed.live_healthy:
             return None
         same = record[0].replicas == wanted.replicas == observed.live_replicas
-        if not same or record[0].colour != observed.live:
+        if not same or record[0].colour is None or record[0].colour != observed.live:
+            return None
+        known, replicas = self.known(wanted.release.id), self.engine.replicas(record[0].colour)
+        if any(unlike(each, known) for each in replicas):
             return None
         return record[0] if self.probe(self.settings.address).names(wanted.release.sha) else None

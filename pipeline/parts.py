@@ -17,7 +17,7 @@ from pipeline.release.ledger import Ledger
 from pipeline.release.release import Release
 from pipeline.release.store import State
 from pipeline.settings import Settings
-from pipeline.traffic.folders import install
+from pipeline.traffic.folders import owner
 from pipeline.traffic.haproxy import HAProxy
 from pipeline.traffic.probe import HealthProbe, Prober
 
@@ -62,13 +62,12 @@ class Parts:
         release = self.ledger.release(release_id)
         if release is None:
             raise UnavailableError(f"Release {release_id} is not in the ledger.")
-        user = install(config=self.state.proxy_config, run=self.state.proxy_run)
         bundle = self.state.bundle(
             release,
             {
                 "PIPELINE_PORT": str(self.settings.port),
                 "PIPELINE_BIND_ADDRESS": self.settings.bind_address,
-                "PIPELINE_PROXY_USER": user,
+                "PIPELINE_PROXY_USER": ":".join(map(str, owner())),
             },
         )
         values = env.restore(self.state.env(release_id), name=f"env of {release_id}")
@@ -96,7 +95,7 @@ class Parts:
         return Observed(
             live=live,
             live_release=release.id if release else "",
-            live_replicas=len(replicas),
+            live_replicas=sum(each.state == "running" for each in replicas),
             live_healthy=any(each.healthy for each in self.servers(live)),
             live_migrations=record[1].migrations if record else "",
             standby_release=_only({each.release for each in standby}),

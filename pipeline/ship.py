@@ -88,8 +88,8 @@ class Shipping:
         """
         return self._delivery().resume(wait=wait)
 
-    def remove_standby(self, deployment: int) -> None:
-        """Remove the standby that a deployment left, once its time has passed.
+    def remove_standby(self, deployment: int | None) -> None:
+        """Remove the standby; that of one deployment once its time has passed.
 
         Raises:
             PipelineError: It could not be removed.

@@ -5,7 +5,7 @@ from typing import Any
 
 from pipeline.errors import PipelineError
 from pipeline.parts import Parts
-from pipeline.plan.watching import Known, unlike
+from pipeline.plan.watching import unlike
 from pipeline.ports import Colour, Replica, other
 from pipeline.release import lock
 from pipeline.release.release import Release
@@ -92,17 +92,22 @@ def _drift(parts: Parts, replicas: dict[str, tuple[Replica, ...]]) -> Iterator[s
     for each in there:
         if each.state != "running":
             yield f"{each.name} is {each.state}, exit code {each.exit_code}."
-    yield from _strangers(there, parts.known(release.id))
+    yield from _strangers(parts, there, release.id)
     for each in replicas.get(other(live), ()):
         if each.state != "running":
             yield f"{each.name} is {each.state}, exit code {each.exit_code}."
         if parts.ledger.release(each.release) is None:
             yield f"{each.name} runs {each.digest}, which no deployment started."
         else:
-            yield from _strangers((each,), parts.known(each.release))
+            yield from _strangers(parts, (each,), each.release)
 
 
-def _strangers(replicas: tuple[Replica, ...], known: Known) -> Iterator[str]:
+def _strangers(parts: Parts, replicas: tuple[Replica, ...], release_id: str) -> Iterator[str]:
+    try:
+        known = parts.known(release_id)
+    except PipelineError as exc:
+        yield exc.message
+        return
     for each in replicas:
         if odd := unlike(each, known):
             yield f"{each.name} runs {odd}."

@@ -112,7 +112,7 @@ def _rolling(observed: Observed, wanted: Wanted) -> Plan:
         if number == 1:
             steps.append(_join(new))
         steps.append(_admit(new, number))
-        if (spare := min(number + left - wanted.replicas, left - 1)) > 0:
+        if (spare := number + left - wanted.replicas) > 0:
             left -= spare
             steps.append(_dismiss(old, left))
     steps += _cut_over(new, old, wanted)

@@ -4,7 +4,7 @@ import fcntl
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from io import FileIO
@@ -22,26 +22,37 @@ KERNEL_TABLE = Path("/proc/locks")
 
 
 @contextmanager
-def hold(path: Path, *, command: str, wait: float = 0.0) -> Iterator[None]:
+def hold(
+    path: Path,
+    *,
+    command: str,
+    wait: float = 0.0,
+    report: Callable[[str], None] = lambda _: None,
+) -> Iterator[None]:
     """Hold the deploy lock; the commands that we run hold it with us.
 
     Args:
         path: The lock file; it stays, being held is what counts.
         command: What the holder does, for whoever has to wait.
         wait: Seconds to wait for it; one that removes a standby is always waited for.
+        report: Told whom we wait for.
 
     Raises:
         LockedError: Another process holds it; the message names it.
         UnavailableError: The lock file cannot be opened or written.
     """
-    deadline = time.monotonic() + wait
+    deadline, told = time.monotonic() + wait, False
     with ExitStack() as stack:
         try:
             file = stack.enter_context(path.open("a+b", buffering=0))
             while not _try(file):
-                patience = SHORT_WAIT - wait if _is_short(_written(path)) else 0.0
-                if time.monotonic() > deadline + max(patience, 0.0):
-                    raise _locked(_written(path))
+                who = _written(path)
+                patience = max(SHORT_WAIT - wait, 0.0) if _is_short(who) else 0.0
+                if time.monotonic() > deadline + patience:
+                    raise _locked(who)
+                if not told and wait:
+                    report(f"waiting for `{who.get('command')}`, process {who.get('pid')}")
+                    told = True
                 time.sleep(POLL)
             since = datetime.now(UTC).isoformat(timespec="seconds")
             file.truncate(0)

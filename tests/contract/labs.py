@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pipeline.engine.compose import ComposeEngine
 from pipeline.ports import Answer, Bundle, Colour, Engine, Traffic
-from pipeline.traffic.folders import install
+from pipeline.traffic.folders import install, owner
 from pipeline.traffic.haproxy import HAProxy
 from pipeline.traffic.probe import HealthProbe
 from tests import fakes
@@ -86,7 +86,7 @@ class RealLab:
         shutil.copy(ROOT / "docker-compose.yml", self.folder)
         env = self.folder / "env"
         env.write_text("POSTGRES_PASSWORD=of-no-use-elsewhere\n", encoding="utf-8")
-        self.user = install(config=self.folder / "proxy", run=self.folder / "run")
+        install(config=self.folder / "proxy", run=self.folder / "run")
 
     @property
     def repository(self) -> str:
@@ -123,7 +123,7 @@ class RealLab:
                 "PIPELINE_PORT": str(self.port),
                 "PIPELINE_PROXY_DIR": str(self.folder / "proxy"),
                 "PIPELINE_PROXY_RUN": str(self.folder / "run"),
-                "PIPELINE_PROXY_USER": self.user,
+                "PIPELINE_PROXY_USER": ":".join(map(str, owner())),
             },
         )
 

@@ -82,3 +82,33 @@ def test_what_the_ledger_does_not_know_is_not_taken_apart(host: Host, strategy: 
     with pytest.raises(UsageError, match="could not be brought back"):
         host.deploy(B)
     assert host.world.events == []
+
+
+def test_a_release_whose_files_are_gone(host: Host):
+    release = host.deploy(A).release
+    (host.delivery().state.folder / "releases" / release.id / "env").unlink()
+    (found,) = drift(host)
+    assert f"The env of release {release.id} cannot be read" in found
+
+
+def test_looking_changes_nothing(host: Host, monkeypatch: pytest.MonkeyPatch):
+    host.deploy(A)
+    monkeypatch.setattr("pipeline.traffic.folders.os.chown", pytest.fail)
+    folder = host.delivery().state.folder
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    drift(host)
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+
+
+@pytest.mark.parametrize("what", ["stopped", "env"])
+def test_a_deployment_of_what_is_live_mends_it(host: Host, what: str):
+    object.__setattr__(host.settings, "replicas", 2)
+    host.deploy(A)
+    first, _ = host.world.of("blue")
+    if what == "stopped":
+        first.running = False
+    else:
+        first.env = {}
+    host.deploy(A)
+    assert drift(host) == []
+    assert host.world.live == "green"

@@ -3,10 +3,11 @@
 import pytest
 
 from pipeline.errors import ReleaseFailedError, UndoFailedError
+from pipeline.ports import Answer
 from pipeline.release.ledger import Deployment
 from pipeline.status import status
-from tests.fakes import Killed
-from tests.unit.delivery.conftest import A, B, Host
+from tests.fakes import FakeProbe, Killed
+from tests.unit.delivery.conftest import A, B, Host, reference
 
 
 def kill(host: Host, event: str, *, when: str = "after") -> None:
@@ -160,3 +161,33 @@ class Crashing:
         if self.world.live == "green":
             for each in self.world.of("green"):
                 each.restarts += 1
+
+
+def test_where_its_files_are_gone_a_deployment_goes_on_and_resume_says_so(host: Host):
+    host.deploy(A)
+    kill(host, "switch green")
+    release = host.delivery().ledger.unfinished()[1]
+    (host.delivery().state.folder / "releases" / release.id / "env").unlink()
+    with pytest.raises(UndoFailedError, match="files of release"):
+        host.delivery().resume()
+    assert host.deploy(B).error is None
+    assert host.delivery().ledger.unfinished() is None
+
+
+def test_an_old_colour_that_cannot_serve_gets_no_requests_back(host: Host):
+    host.deploy(A)
+
+    class Misled(FakeProbe):
+        """The public port answers as nobody we know, and the old colour has died meanwhile."""
+
+        def __call__(self, address: str) -> Answer:
+            if address == host.settings.address and host.world.live == "green":
+                host.world.images[reference(A)].healthy = False
+                return Answer(status=200, sha="0" * 40, text="")
+            return super().__call__(address)
+
+    outcome = host.deploy(B, probe=Misled(host.world))
+    assert isinstance(outcome.error, UndoFailedError)
+    assert "No replica of blue is healthy" in outcome.error.message
+    assert host.world.live == "green"
+    assert "green" in host.world.runs()  # what has the requests is not stopped

@@ -111,3 +111,10 @@ def test_a_release_whose_files_are_gone_is_refused(host: Host):
         host.rollback(A)
     assert B[:12] in caught.value.hint
     assert A[:12] not in caught.value.hint
+
+
+def test_it_can_be_removed_at_once(warm: Host):
+    before = warm.world.seconds
+    warm.delivery().remove_standby()
+    assert warm.world.runs() == ["green"]
+    assert warm.world.seconds == before

@@ -162,7 +162,9 @@ def test_a_full_disk_is_told_and_lets_go_of_it(path, monkeypatch):
 def test_it_is_waited_for_as_long_as_asked(path):
     with another_process(path) as child:
         threading.Timer(0.2, child.stdin.close).start()
-        with lock.hold(path, command="mine", wait=30):
+        told = []
+        with lock.hold(path, command="mine", wait=30, report=told.append):
+            assert told == [f"waiting for `deploy --sha abc`, process {child.pid}"]
             assert lock.holder(path)["pid"] == os.getpid()
 
 

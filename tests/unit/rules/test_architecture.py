@@ -12,6 +12,7 @@ TOP = (
     "status",
     "deploy",
     "attempt",
+    "kept",
     "parts",
     "outcome",
 )  # each may know those after it

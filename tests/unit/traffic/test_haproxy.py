@@ -1,3 +1,4 @@
+import errno
 import socket
 import stat
 import threading
@@ -217,6 +218,17 @@ def test_a_switch_that_cannot_be_kept_is_taken_back(proxy, live_map, runtime, mo
     assert asked == [SHOW_MAP, there, back]
     assert live_map.read_text() == "live blue\n"
     assert caught.value.exit_code == 1
+
+
+def test_a_full_disk_shuts_no_way_back(proxy, live_map, runtime, monkeypatch):
+    def full(path, _content):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    live_map.write_text("live green\n")
+    runtime({SHOW_MAP: "0x1 live green", f"set map {MAP_IN_CONTAINER} live blue": ""})
+    monkeypatch.setattr(folders, "_write", full)
+    proxy.switch("blue")
+    assert live_map.read_text() == "live blue\n"
 
 
 def test_the_file_is_written_durably(proxy, live_map, runtime, monkeypatch):
