@@ -4,12 +4,18 @@ Prints nothing; says what happens through a `Report`, and hands back an Outcome.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from pipeline.attempt import Attempt
-from pipeline.errors import PipelineError, UnavailableError, UndoFailedError, UsageError
+from pipeline.errors import (
+    EngineError,
+    PipelineError,
+    UnavailableError,
+    UndoFailedError,
+    UsageError,
+)
 from pipeline.kept import earlier, environment, what_there_is
 from pipeline.outcome import Outcome, Report
 from pipeline.parts import Parts, real_parts
@@ -27,7 +33,7 @@ from pipeline.traffic.folders import install
 __all__ = ["Delivery", "Pulled"]
 
 RETIRE_WAIT = 600.0  # seconds for a deployment that may fail and leave the standby
-RETIRE_LOOK = 2.0  # seconds between looks at whether a standby is still this deployment's
+RETIRE_LOOK = 5.0  # seconds between looks at whether a standby is still this deployment's
 
 
 class Pulled(Protocol):
@@ -165,19 +171,26 @@ class Delivery(Parts):
         end = self.clock.monotonic() + (self.settings.standby if deployment else 0)
         while (left := end - self.clock.monotonic()) > 0:
             self.clock.sleep(min(left, RETIRE_LOOK))
-            if not self._has_standby(deployment):
-                return
+            # An engine that is away for a while is no reason to leave the standby for ever.
+            with suppress(EngineError):
+                if self._standby(deployment) is None:
+                    return
         with self._locked("retire", RETIRE_WAIT):
-            live = self.ledger.live()
-            if live and live[0].colour and self._has_standby(deployment):
-                if self.traffic.live() != live[0].colour:
-                    raise PipelineError("The proxy sends requests elsewhere: nothing was removed.")
-                self.engine.stop(other(live[0].colour), timeout=self.settings.stop_timeout)
-                self.report("removed the standby")
+            standby = self._standby(deployment)
+            if standby is None:
+                return
+            if self.traffic.live() != other(standby):
+                raise PipelineError("The proxy sends requests elsewhere: nothing was removed.")
+            self.engine.stop(standby, timeout=self.settings.stop_timeout)
+            self.report("removed the standby")
 
-    def _has_standby(self, deployment: int | None) -> bool:
+    def _standby(self, deployment: int | None) -> Colour | None:
+        """Return the colour that stands by, while it does so for that deployment."""
         live = self.ledger.live()
-        return bool(live and (deployment is None or live[0].id == deployment))
+        if live is None or live[0].colour is None or deployment not in {None, live[0].id}:
+            return None
+        colour = other(live[0].colour)
+        return colour if self.engine.replicas(colour) else None
 
     @contextmanager
     def _locked(self, command: str, wait: float) -> Iterator[None]:

@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.errors import PipelineError, UsageError
+from pipeline.errors import EngineError, PipelineError, UsageError
 from pipeline.release import lock
 from pipeline.status import status
+from tests.fakes import FakeEngine
 from tests.unit.delivery.conftest import A, B, Host, reference
 
 
@@ -118,3 +119,25 @@ def test_it_can_be_removed_at_once(warm: Host):
     warm.delivery().remove_standby()
     assert warm.world.runs() == ["green"]
     assert warm.world.seconds == before
+
+
+def test_whoever_waits_ends_where_the_standby_is_gone(warm: Host):
+    before = warm.world.seconds
+    warm.world.containers["blue"] = []
+    warm.delivery().remove_standby(warm.delivery().ledger.live()[0].id)
+    assert warm.world.seconds - before < 60
+    assert warm.world.runs() == ["green"]
+
+
+def test_an_engine_that_is_away_for_a_while_does_not_keep_it(warm: Host):
+    class Away(FakeEngine):
+        failures = iter([EngineError("restarting")])
+
+        def replicas(self, colour):
+            for failure in self.failures:
+                raise failure
+            return super().replicas(colour)
+
+    live = warm.delivery().ledger.live()[0]
+    warm.delivery(engine=Away(warm.world)).remove_standby(live.id)
+    assert warm.world.runs() == ["green"]
