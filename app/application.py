@@ -1,5 +1,6 @@
 """Puts the service together."""
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,6 +16,7 @@ from app import api, migrate, pages, probes
 from app.database import open_engine
 from app.logs import RequestLog
 from app.settings import Settings
+from app.warm import warm_up
 
 __all__ = ["create_app"]
 
@@ -28,6 +30,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.engine = open_engine(settings.database_url)
     app.state.probe_engine = open_engine(settings.database_url, connections=1)
     app.state.sessions = sessionmaker(app.state.engine, expire_on_commit=False)
+    app.state.warm_up = None
     app.add_middleware(RequestLog)
     for router in (probes.router, api.router, pages.router):
         app.include_router(router)
@@ -39,13 +42,18 @@ def create_app(settings: Settings) -> FastAPI:
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    """Migrate the embedded database; PostgreSQL is migrated once, before any replica starts."""
+    """Migrate the embedded database, and warm up beside the first probes.
+
+    PostgreSQL is migrated once, before any replica starts.
+    """
     if app.state.settings.embedded:
         try:
             migrate.upgrade(app.state.engine)
         except migrate.MigrationError as error:
             logger.error("the embedded database is not usable: %s", error)  # noqa: TRY400 - one line
+    app.state.warm_up = asyncio.create_task(warm_up(app))
     yield
+    app.state.warm_up.cancel()
     app.state.engine.dispose()
     app.state.probe_engine.dispose()
 

@@ -14,7 +14,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-__all__ = ["JsonFormatter", "RequestLog", "configure"]
+__all__ = ["UNLOGGED", "JsonFormatter", "RequestLog", "configure"]
 
 logger = logging.getLogger(__name__)
 
@@ -23,6 +23,7 @@ GIVEN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 # Probed up to ten times a second: logged only where they fail, or real lines drown.
 PROBES = frozenset({"/health", "/ready"})
+UNLOGGED = "panager.unlogged"  # ASGI extension of a request that nobody sent
 
 
 class JsonFormatter(logging.Formatter):
@@ -67,7 +68,7 @@ class RequestLog:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request; anything else is passed on."""
-        if scope["type"] != "http":
+        if scope["type"] != "http" or UNLOGGED in scope.get("extensions", {}):
             await self.app(scope, receive, send)
             return
         given = Headers(scope=scope).get("X-Request-ID", "")

@@ -7,7 +7,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from app import schema
-from app.deps import AppSettings, ProbeDatabase
+from app.deps import AppSettings, ProbeDatabase, WarmUp
 
 __all__ = ["router"]
 
@@ -25,9 +25,15 @@ async def health(settings: AppSettings) -> dict[str, str]:
 
 
 @router.get("/ready")
-async def ready(database: ProbeDatabase) -> JSONResponse:
-    """Say whether requests can be served: the database answers, and its schema is ours or newer."""
-    if reason := await to_thread.run_sync(_why_not, database, limiter=one_at_a_time):
+async def ready(database: ProbeDatabase, warm_up: WarmUp) -> JSONResponse:
+    """Say whether requests can be served well.
+
+    The database answers, its schema is ours or newer, and the warm-up is over.
+    """
+    reason = await to_thread.run_sync(_why_not, database, limiter=one_at_a_time)
+    if not reason and warm_up and not warm_up.done():
+        reason = "warming up"
+    if reason:
         return JSONResponse({"status": "unready", "reason": reason}, 503)
     return JSONResponse({"status": "ready"})
 

@@ -1,3 +1,4 @@
+import asyncio
 import logging
 
 import pytest
@@ -43,7 +44,9 @@ def unreachable(tmp_path):
 
 @pytest.fixture
 def client(settings):
+    """A service that has been started and is warm."""
     with TestClient(create_app(settings)) as client:
+        client.portal.call(asyncio.wait, {client.app.state.warm_up})
         yield client
 
 
