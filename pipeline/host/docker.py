@@ -1,26 +1,25 @@
 """A Docker Engine with Compose v2 and buildx: seen, installed where it is missing, started.
 
 `observe()` looks, `needed()` decides and is pure, `ensure_engine()` asks and does.
-Whatever is there already is used as it is.
+Whatever is there already is used as it is; an engine that is ours also gets live-restore.
 """
 
 import os
 import re
 import shutil
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline import shell
-from pipeline.errors import CommandError, EngineError, UsageError
-from pipeline.host import apt
+from pipeline.errors import EngineError, UsageError
+from pipeline.host import apt, daemon
 from pipeline.host.client import engine_host
 from pipeline.host.consent import Confirm, Report, agree
-from pipeline.host.probes import DOCKER_SOCKET, engine_pings
+from pipeline.host.probes import DOCKER_SOCKET, engine_pings, says
 
 __all__ = [
     "COMPOSE_FLOOR",
     "Install",
+    "LiveRestore",
     "Machine",
     "Start",
     "compose_version",
@@ -30,12 +29,6 @@ __all__ = [
 ]
 
 COMPOSE_FLOOR = (2, 24)  # the first to take an env_file that may be missing
-LOOK_SECONDS = 10.0
-START_SECONDS = 60.0
-POLL_SECONDS = 0.05
-LOG_LINES = 20
-LOG = Path("/var/log/dockerd.log")
-PID_FILE = Path("/var/run/docker.pid")
 DOCKER_CE = Path("/var/lib/dpkg/info/docker-ce.list")
 APPARMOR = Path("/sys/module/apparmor/parameters/enabled")
 SBIN = "/usr/local/sbin:/usr/sbin:/sbin"  # not on every user's PATH
@@ -47,8 +40,12 @@ class Machine:
 
     Attributes:
         engine: Version of the engine that answers; "" where none does.
-        elsewhere: DOCKER_HOST, or the client's context, where that is not this machine's engine.
+        elsewhere: DOCKER_HOST, or the client's context, where that names an engine of its own.
         refused: An engine is here but this user may not talk to it.
+        managed: The engine that answers is this machine's own, and its settings file is ours.
+        live_restore: The engine has it; where none answers: it will, as its settings file says.
+        swarm: A swarm node, which cannot have live-restore.
+        unusable: Why the engine's settings file cannot be added to.
         daemon: dockerd is installed.
         client: The `docker` command is on PATH.
         compose: Version of the Compose plugin; () where there is none.
@@ -64,6 +61,10 @@ class Machine:
     engine: str = ""
     elsewhere: str = ""
     refused: bool = False
+    managed: bool = False
+    live_restore: bool = False
+    swarm: bool = False
+    unusable: UsageError | None = None
     daemon: bool = False
     client: bool = False
     compose: tuple[int, ...] = ()
@@ -103,33 +104,58 @@ class Install:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LiveRestore:
+    """The engine's settings file to add to; `reload`: it runs, and reads the file again."""
+
+    reload: bool
+
+    def __str__(self) -> str:
+        then = ", reload dockerd (nothing is stopped)" if self.reload else ""
+        return (
+            f"live-restore, with which containers survive a restart of the engine: "
+            f"set it in {daemon.SETTINGS}{then}"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Start:
     """The engine to start."""
 
     systemd: bool
 
     def __str__(self) -> str:
-        how = "systemctl enable --now docker" if self.systemd else f"dockerd, log in {LOG}"
+        how = "systemctl enable --now docker" if self.systemd else f"dockerd, log in {daemon.LOG}"
         return f"a running Docker Engine: start it ({how})"
+
+
+Action = Install | LiveRestore | Start
 
 
 def observe() -> Machine:
     """Look at this machine; changes nothing."""
     client = shutil.which("docker") is not None
     engine = _engine_version(client=client)
-    daemon = (shutil.which("dockerd") or shutil.which("dockerd", path=SBIN)) is not None
+    elsewhere = _elsewhere(client=client)
+    installed = (shutil.which("dockerd") or shutil.which("dockerd", path=SBIN)) is not None
     distro = apt.this_distro()
     docker_ce = DOCKER_CE.exists()
-    fresh = not (engine or daemon)
+    fresh = not (engine or installed)
+    root = os.geteuid() == 0
+    pid = daemon.running() if root and engine and not elsewhere else None
+    live_restore, swarm, unusable = _live_restore(engine=bool(engine), root=root)
     return Machine(
         engine=engine,
-        elsewhere="" if engine else _elsewhere(client=client),
+        elsewhere=elsewhere,
         refused=not engine and DOCKER_SOCKET.exists() and not os.access(DOCKER_SOCKET, os.W_OK),
-        daemon=daemon,
+        managed=pid is not None and not daemon.has_own_flags(pid),
+        live_restore=live_restore,
+        swarm=swarm,
+        unusable=unusable,
+        daemon=installed,
         client=client,
         compose=compose_version() if client else (),
-        buildx=client and _answer(["docker", "buildx", "version"]) != "",
-        root=os.geteuid() == 0,
+        buildx=client and says(["docker", "buildx", "version"]) != "",
+        root=root,
         systemd=apt.SYSTEMD.is_dir(),
         apparmor=_apparmor_incomplete(),
         docker_ce=docker_ce,
@@ -138,14 +164,15 @@ def observe() -> Machine:
     )
 
 
-def needed(machine: Machine) -> tuple[Install | Start, ...]:
+def needed(machine: Machine) -> tuple[Action, ...]:
     """Return what must be done until the engine answers and has all its parts.
 
     Raises:
         EngineError: The engine is one that is not ours to install or start.
-        UsageError: Something is needed that takes root, or a distribution we do not know.
+        UsageError: Something is needed that takes root, a distribution that we know, or a
+            settings file that is one.
     """
-    if machine.elsewhere:
+    if machine.elsewhere and not machine.engine:
         raise EngineError(
             f"The Docker Engine that this shell is set to ({machine.elsewhere}) does not answer.",
             hint="Start that engine; or unset DOCKER_HOST (`docker context use default`).",
@@ -155,9 +182,13 @@ def needed(machine: Machine) -> tuple[Install | Start, ...]:
             f"This user may not talk to the Docker Engine of this machine ({DOCKER_SOCKET}).",
             hint="As root: usermod -aG docker <user>; then log in again.",
         )
-    actions: list[Install | Start] = []
+    actions: list[Action] = []
     if machine.lacks:
         actions.append(_installation(machine))
+    if _lacks_live_restore(machine):
+        # Before an engine is there that could start by itself, after the client that asks it.
+        at = len(actions) if machine.engine else 0
+        actions.insert(at, LiveRestore(reload=bool(machine.engine)))
     if not machine.engine:
         actions.append(Start(systemd=machine.systemd))
     if actions and not machine.root:
@@ -165,7 +196,14 @@ def needed(machine: Machine) -> tuple[Install | Start, ...]:
             f"Only root can set this machine up. It lacks: {'; '.join(map(str, actions))}.",
             hint="sudo ./bin/invoke host --yes",
         )
+    if machine.unusable and _lacks_live_restore(machine):
+        raise machine.unusable
     return tuple(actions)
+
+
+def _lacks_live_restore(machine: Machine) -> bool:
+    ours = machine.managed or not machine.engine
+    return ours and not machine.live_restore and not machine.swarm
 
 
 def ensure_engine(*, yes: bool, interactive: bool, confirm: Confirm, report: Report) -> None:
@@ -184,18 +222,27 @@ def ensure_engine(*, yes: bool, interactive: bool, confirm: Confirm, report: Rep
     machine = observe()
     actions = needed(machine)
     if not actions:
-        compose = ".".join(map(str, machine.compose))
-        report(f"Docker Engine {machine.engine} answers, with Compose {compose} and buildx")
+        report(_ready(machine))
         return
     steps = [str(action) for action in actions]
     if not machine.engine:
         steps.append("the base images, which are looked at once the engine answers")
-    agree(steps, yes=yes, interactive=interactive, confirm=confirm, report=report)
+    try:
+        agree(steps, yes=yes, interactive=interactive, confirm=confirm, report=report)
+    except UsageError:
+        if actions != (LiveRestore(reload=True),):
+            raise
+        report(f"{_ready(machine)} (`./bin/invoke host --yes` turns it on)")
+        return
     for action in actions:
         if isinstance(action, Install):
             apt.install(action.packages, distro=machine.distro, key=action.key, report=report)
+        elif isinstance(action, LiveRestore):
+            daemon.turn_on_live_restore(
+                reload=action.reload, systemd=machine.systemd, report=report
+            )
         else:
-            _start(systemd=action.systemd, report=report)
+            daemon.start(systemd=action.systemd, report=report)
     left = observe()
     if left.lacks or not left.engine:
         missing = ", ".join(left.lacks) or "an engine that answers"
@@ -203,6 +250,16 @@ def ensure_engine(*, yes: bool, interactive: bool, confirm: Confirm, report: Rep
             f"The installation went through, but this is still missing: {missing}.",
             hint="`docker version`, `docker compose version`, `docker buildx version` must answer.",
         )
+    report(_ready(left))
+
+
+def _ready(machine: Machine) -> str:
+    compose = ".".join(map(str, machine.compose))
+    parts = f"Docker Engine {machine.engine} answers, with Compose {compose} and buildx"
+    if machine.live_restore:
+        return f"{parts}; containers survive its restart (live-restore)"
+    why = ", which a swarm node cannot have" if machine.swarm else ""
+    return f"{parts}; without live-restore{why}"
 
 
 def _installation(machine: Machine) -> Install:
@@ -225,23 +282,28 @@ def _installation(machine: Machine) -> Install:
     )
 
 
-def _answer(argv: list[str]) -> str:
-    try:
-        result = shell.run(argv, timeout=LOOK_SECONDS, check=False)
-    except CommandError:  # not installed after all, or it hangs
-        return ""
-    return result.stdout.strip() if result.code == 0 else ""
-
-
 def _engine_version(*, client: bool) -> str:
     if client:
-        return _answer(["docker", "version", "--format", "{{.Server.Version}}"])
+        return says(["docker", "version", "--format", "{{.Server.Version}}"])
     return "(version unknown)" if engine_pings() else ""
+
+
+def _live_restore(*, engine: bool, root: bool) -> tuple[bool, bool, UsageError | None]:
+    """Return `live_restore`, `swarm` and `unusable` of a Machine."""
+    fields = "{{.LiveRestoreEnabled}} {{.Swarm.LocalNodeState}}"
+    said = says(["docker", "info", "--format", fields]) if engine else ""
+    on, _, swarm = said.partition(" ")
+    try:
+        in_swarm = swarm not in {"", "inactive"} or (root and daemon.in_swarm())
+        will = root and not engine and daemon.restores_live()
+    except UsageError as exc:
+        return on == "true", False, exc
+    return on == "true" or will, in_swarm, None
 
 
 def compose_version() -> tuple[int, ...]:
     """Return major and minor version of the Compose plugin; () where there is none."""
-    found = re.match(r"v?(\d+)\.(\d+)", _answer(["docker", "compose", "version", "--short"]))
+    found = re.match(r"v?(\d+)\.(\d+)", says(["docker", "compose", "version", "--short"]))
     return tuple(int(number) for number in found.groups()) if found else ()
 
 
@@ -249,52 +311,10 @@ def _elsewhere(*, client: bool) -> str:
     host = engine_host()
     if host:
         return f"DOCKER_HOST={host}"
-    context = _answer(["docker", "context", "show"]) if client else ""
+    context = says(["docker", "context", "show"]) if client else ""
     return f"docker context {context}" if context not in {"", "default"} else ""
 
 
 def _apparmor_incomplete() -> bool:
     enforced = APPARMOR.exists() and APPARMOR.read_text(encoding="ascii").startswith("Y")
     return enforced and shutil.which("apparmor_parser", path=SBIN) is None
-
-
-def _start(*, systemd: bool, report: Report) -> None:
-    began = time.monotonic()
-    skip = LOG.stat().st_size if LOG.exists() else 0
-    pid, failed = None, False
-    if systemd:
-        argv = ["systemctl", "enable", "--now", "docker"]
-        failed = shell.run(argv, timeout=START_SECONDS, check=False).code != 0
-    else:
-        pid = _running_daemon() or shell.spawn(["dockerd"], log=LOG)
-    while not engine_pings():
-        if pid is not None and not Path(f"/proc/{pid}/exe").exists():  # gone, or a zombie
-            pid = _running_daemon()  # another `up` was faster
-            failed = pid is None
-        if failed or time.monotonic() - began > START_SECONDS:
-            log = "journalctl -u docker" if systemd else LOG
-            raise EngineError(
-                f"The Docker Engine {'ended by itself' if failed else 'does not answer'}.",
-                hint=f"What it said is below; all of it: {log}.",
-                details=_journal() if systemd else _last_lines(skip),
-            )
-        time.sleep(POLL_SECONDS)
-    report(f"Docker Engine started in {time.monotonic() - began:.1f} s")
-
-
-def _running_daemon() -> int | None:
-    try:
-        pid = int(PID_FILE.read_text(encoding="ascii"))
-        return pid if Path(f"/proc/{pid}/comm").read_text().strip() == "dockerd" else None
-    except (OSError, ValueError):
-        return None
-
-
-def _journal() -> str:
-    return _answer(["journalctl", "-u", "docker", "-n", str(LOG_LINES), "--no-pager"])
-
-
-def _last_lines(skip: int) -> str:
-    text = LOG.read_bytes()[skip:].decode(errors="replace")
-    lines = [line for line in text.splitlines() if "level=info" not in line]
-    return "\n".join(lines[-LOG_LINES:])

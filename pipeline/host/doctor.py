@@ -55,6 +55,7 @@ def checks(settings: Settings) -> list[Check]:
         "engine": _engine,
         "compose": _compose,
         "buildx": _buildx,
+        "live-restore": _live_restore,
         "disk": _disk,
         "port": _port,
         "base images": _base_images,
@@ -96,6 +97,22 @@ def _compose(_: Settings) -> Check:
 def _buildx(_: Settings) -> Check:
     version = shell.run(["docker", "buildx", "version"], timeout=SECONDS).stdout.strip()
     return Check(name="buildx", status="ok", message=version)
+
+
+def _live_restore(_: Settings) -> Check:
+    try:
+        with connect(seconds=1) as client:
+            about = client.info()
+    except PipelineError:
+        message = "not known while no engine answers"
+        return Check(name="live-restore", status="warn", message=message, remedy=SET_UP)
+    if about["LiveRestoreEnabled"]:
+        message = "containers survive a restart of the engine"
+        return Check(name="live-restore", status="ok", message=message)
+    if about["Swarm"]["LocalNodeState"] != "inactive":
+        return Check(name="live-restore", status="ok", message="a swarm node cannot have it")
+    message = "off: containers stop with the engine"
+    return Check(name="live-restore", status="warn", message=message, remedy=SET_UP)
 
 
 def _disk(settings: Settings) -> Check:

@@ -5,10 +5,13 @@ import socket
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import TypeVar
+
+from pipeline import shell
+from pipeline.errors import CommandError
 
 __all__ = [
     "DOCKER_SOCKET",
@@ -17,10 +20,12 @@ __all__ = [
     "http_body",
     "http_status",
     "port_trouble",
+    "says",
     "within",
 ]
 
 DOCKER_SOCKET = Path("/var/run/docker.sock")
+SAY_SECONDS = 10.0
 T = TypeVar("T")
 
 
@@ -43,6 +48,15 @@ def within(seconds: float, look: Callable[[], T], otherwise: T) -> T:
     except TimeoutError:
         # Done all the same: the look's own TimeoutError, or an answer in the last moment.
         return outcome.result() if outcome.done() else otherwise
+
+
+def says(argv: Sequence[str]) -> str:
+    """Return what a command prints; "" where it fails, hangs or is not installed."""
+    try:
+        result = shell.run(argv, timeout=SAY_SECONDS, check=False)
+    except CommandError:
+        return ""
+    return result.stdout.strip() if result.code == 0 else ""
 
 
 def http_answers(url: str, *, seconds: float = 3.0, any_status: bool = False) -> bool:

@@ -1,6 +1,7 @@
 """A machine in memory: its commands, its files, its engine."""
 
 import http.server
+import os
 import shlex
 import threading
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ from docker.errors import ImageNotFound, NotFound
 
 from pipeline import shell
 from pipeline.errors import CommandError
-from pipeline.host import apt, bases, docker
+from pipeline.host import apt, bases, daemon, docker
 
 DEBIAN_12 = 'ID=debian\nVERSION_CODENAME=bookworm\nVERSION="12 (bookworm)"\n'
 ENTRY = "Types: deb\nURIs: http://mirror.example/debian\nSigned-By: /usr/share/keyrings/own.gpg\n"
@@ -24,6 +25,16 @@ def no(question):
 
 def nothing_waits(seconds):
     assert seconds <= 0.1
+
+
+def engine_pings(monkeypatch, answer):
+    """Let `answer` say whether the engine answers on its socket."""
+    for module in (daemon, docker):
+        monkeypatch.setattr(module, "engine_pings", answer)
+
+
+def ensure(said, *, yes=True):
+    docker.ensure_engine(yes=yes, interactive=False, confirm=no, report=said.append)
 
 
 @dataclass
@@ -85,8 +96,10 @@ def machine(monkeypatch, tmp_path, commands):
         (docker, "DOCKER_SOCKET", tmp_path / "docker.sock"),
         (docker, "DOCKER_CE", tmp_path / "docker-ce.list"),
         (docker, "APPARMOR", tmp_path / "apparmor"),
-        (docker, "LOG", tmp_path / "dockerd.log"),
-        (docker, "PID_FILE", tmp_path / "docker.pid"),
+        (daemon, "LOG", tmp_path / "dockerd.log"),
+        (daemon, "PID_FILE", tmp_path / "docker.pid"),
+        (daemon, "SETTINGS", tmp_path / "docker/daemon.json"),
+        (daemon, "DATA_ROOT", tmp_path / "data"),
         (bases, "CA_BUNDLE", tmp_path / "ca.crt"),
     ]:
         monkeypatch.setattr(module, name, path)
@@ -94,7 +107,7 @@ def machine(monkeypatch, tmp_path, commands):
     monkeypatch.setattr("shutil.which", lambda name, path=None: programs.get(name))
     monkeypatch.setattr("os.geteuid", lambda: 0)
     monkeypatch.setattr("time.sleep", nothing_waits)
-    monkeypatch.setattr(docker, "engine_pings", lambda: False)
+    engine_pings(monkeypatch, lambda: False)
     monkeypatch.setattr(apt, "http_answers", lambda url: False)
     monkeypatch.setattr(bases, "http_answers", lambda url, any_status: False)
     targets = f"http://mirror.example/debian/|bookworm|main|{etc}/sources.list.d/debian.sources:1\n"
@@ -102,6 +115,40 @@ def machine(monkeypatch, tmp_path, commands):
     commands.plan("apt-get update")
     commands.plan("apt-config dump", 'Acquire::http::Proxy "http://proxy.example";\n')
     return SimpleNamespace(path=tmp_path, etc=etc, programs=programs, commands=commands)
+
+
+@pytest.fixture
+def clients(machine):
+    """Put a client with both plugins on PATH."""
+    machine.programs["docker"] = "/usr/local/bin/docker"
+    machine.commands.plan("docker version", "26.1.5\n")
+    machine.commands.plan("docker info", "true inactive\n")
+    machine.commands.plan("docker compose version", "2.26.1-4\n")
+    machine.commands.plan("docker buildx version", "github.com/docker/buildx 0.13.1\n")
+    machine.commands.plan("docker context show", "default\n")
+    return machine
+
+
+@pytest.fixture
+def stopped(clients, monkeypatch):
+    """Install an engine that does not run; `start()` makes it answer."""
+    machine = clients
+    machine.programs["dockerd"] = "/usr/sbin/dockerd"
+    machine.up, machine.spawned = False, []
+
+    def start(_=None):
+        machine.up = True
+
+    def spawn(argv, *, log):
+        machine.spawned.append((argv, log))
+        start()
+        return os.getpid()
+
+    machine.start = start
+    monkeypatch.setattr(shell, "spawn", spawn)
+    engine_pings(monkeypatch, lambda: machine.up)
+    machine.commands.plan("docker version", lambda _: "26.1.5" if machine.up else "")
+    return machine
 
 
 class Container:
@@ -133,7 +180,13 @@ class Engine:
         self.local_images = set(bases.BASES)
         self.containers_by_name = {}
         self.volumes_by_name = set()
-        self.about = {"DockerRootDir": "/", "HttpsProxy": "", "RegistryConfig": {"Mirrors": []}}
+        self.about = {
+            "DockerRootDir": "/",
+            "HttpsProxy": "",
+            "LiveRestoreEnabled": True,
+            "RegistryConfig": {"Mirrors": []},
+            "Swarm": {"LocalNodeState": "inactive"},
+        }
         self.published = []
         self.images = SimpleNamespace(get=self._image)
         self.containers = SimpleNamespace(get=self._container, create=self._create)

@@ -6,55 +6,28 @@ import pytest
 
 from pipeline import shell
 from pipeline.errors import CommandError, EngineError, UsageError
-from pipeline.host import apt, docker
-from pipeline.host.docker import Install, Machine, Start, needed
-from tests.unit.host.conftest import no
+from pipeline.host import apt, daemon, docker
+from pipeline.host.docker import Install, LiveRestore, Machine, Start, needed
+from tests.unit.host.conftest import engine_pings, ensure
 
 BOOKWORM = apt.Distro(id="debian", codename="bookworm")
 NOBLE = apt.Distro(id="ubuntu", codename="noble")
 READY = {"daemon": True, "client": True, "compose": (2, 26), "buildx": True, "distro": BOOKWORM}
 
-
-def ensure(said, *, yes=True):
-    docker.ensure_engine(yes=yes, interactive=False, confirm=no, report=said.append)
-
-
-@pytest.fixture
-def clients(machine):
-    """Put a client with both plugins on PATH."""
-    machine.programs["docker"] = "/usr/local/bin/docker"
-    machine.commands.plan("docker version", "26.1.5\n")
-    machine.commands.plan("docker compose version", "2.26.1-4\n")
-    machine.commands.plan("docker buildx version", "github.com/docker/buildx 0.13.1\n")
-    machine.commands.plan("docker context show", "default\n")
-    return machine
+READY_LINE = (
+    "Docker Engine 26.1.5 answers, with Compose 2.26 and buildx; "
+    "containers survive its restart (live-restore)"
+)
 
 
-@pytest.fixture
-def stopped(clients, monkeypatch):
-    """Install an engine that does not run; `start()` makes it answer."""
-    machine = clients
-    machine.programs["dockerd"] = "/usr/sbin/dockerd"
-    machine.up, machine.spawned = False, []
-
-    def start(_=None):
-        machine.up = True
-
-    def spawn(argv, *, log):
-        machine.spawned.append((argv, log))
-        start()
-        return os.getpid()
-
-    machine.start = start
-    monkeypatch.setattr(shell, "spawn", spawn)
-    monkeypatch.setattr(docker, "engine_pings", lambda: machine.up)
-    machine.commands.plan("docker version", lambda _: "26.1.5" if machine.up else "")
-    return machine
+def install(machine):
+    (found,) = [action for action in needed(machine) if isinstance(action, Install)]
+    return found
 
 
 def test_what_is_there_is_used(clients, said):
     ensure(said, yes=False)
-    assert said == ["Docker Engine 26.1.5 answers, with Compose 2.26 and buildx"]
+    assert said == [READY_LINE]
 
 
 def test_a_ready_machine_needs_nothing():
@@ -62,7 +35,8 @@ def test_a_ready_machine_needs_nothing():
 
 
 def test_a_clean_debian_12_needs_everything():
-    install, start = needed(Machine(distro=BOOKWORM))
+    live_restore, install, start = needed(Machine(distro=BOOKWORM))
+    assert live_restore == LiveRestore(reload=False)  # before anything could start the engine
     assert install == Install(
         packages=("docker.io", "ca-certificates", "docker-cli", "docker-compose", "docker-buildx"),
         parts=("engine", "client", "compose", "buildx"),
@@ -94,12 +68,12 @@ def test_a_clean_debian_12_needs_everything():
     ],
 )
 def test_only_what_is_missing_is_installed(have, packages):
-    assert " ".join(needed(Machine(**have))[0].packages) == packages
+    assert " ".join(install(Machine(**have)).packages) == packages
 
 
 def test_the_sentence_names_the_vendor():
     origins = [
-        str(needed(Machine(**have))[0]).rpartition(" from ")[2]
+        str(install(Machine(**have))).rpartition(" from ")[2]
         for have in (
             {"distro": NOBLE},
             {"distro": NOBLE, "docker_key": b"k"},
@@ -110,7 +84,8 @@ def test_the_sentence_names_the_vendor():
 
 
 def test_a_stopped_engine_is_only_started():
-    assert needed(Machine(**READY, systemd=True)) == (Start(systemd=True),)
+    machine = Machine(**READY, systemd=True, live_restore=True)
+    assert needed(machine) == (Start(systemd=True),)
     assert "systemctl enable --now docker" in str(Start(systemd=True))
 
 
@@ -170,7 +145,8 @@ def test_wrong_certificates_for_docker_host_are_named(clients, monkeypatch, tmp_
 
 
 def test_an_engine_without_a_client_is_seen_on_its_socket(machine, monkeypatch):
-    monkeypatch.setattr(docker, "engine_pings", lambda: True)
+    engine_pings(monkeypatch, lambda: True)
+    machine.commands.plan("docker info", CommandError("`docker` is not installed"))
     assert docker.observe().lacks == ("client", "compose", "buildx")
 
 
@@ -200,15 +176,18 @@ def test_a_clean_machine_is_set_up(machine, said, monkeypatch):
     def installing(_):
         machine.programs.update(docker="/usr/bin/docker", dockerd="/usr/sbin/dockerd")
         machine.commands.plan("docker version", "26.1.5")
+        machine.commands.plan("docker info", "true inactive")
+        machine.commands.plan("docker context show", "default")
         machine.commands.plan("docker compose version", "v2.26.1")
         machine.commands.plan("docker buildx version", "0.13.1")
 
     machine.commands.plan("apt-get install", installing)
     monkeypatch.setattr(shell, "spawn", lambda argv, log: spawned.append(argv) or os.getpid())
-    monkeypatch.setattr(docker, "engine_pings", lambda: bool(spawned))
+    engine_pings(monkeypatch, lambda: bool(spawned))
     ensure(said)
     assert spawned == [["dockerd"]]
-    assert said[-1].startswith("Docker Engine started in ")
+    assert said[-2].startswith("Docker Engine started in ")
+    assert said[-1] == READY_LINE
 
 
 def test_an_installation_that_left_something_out_is_an_error(stopped, said):
@@ -259,7 +238,7 @@ def test_a_daemon_that_ends_shows_what_it_said_this_time(stopped, said, monkeypa
 def test_a_daemon_that_never_answers_meets_the_deadline(stopped, said, monkeypatch):
     (stopped.path / "dockerd.log").touch()
     monkeypatch.setattr(shell, "spawn", lambda argv, log: os.getpid())
-    monkeypatch.setattr(docker, "START_SECONDS", 0.01)
+    monkeypatch.setattr(daemon, "START_SECONDS", 0.01)
     with pytest.raises(EngineError, match="does not answer"):
         ensure(said)
 
@@ -273,7 +252,7 @@ def test_a_daemon_that_somebody_else_just_started_is_waited_for(stopped, said, m
         other.stdout.readline()  # it runs, so it has its name
         (stopped.path / "docker.pid").write_text(str(other.pid))
         answers = iter([False, False, True])
-        monkeypatch.setattr(docker, "engine_pings", lambda: next(answers))
+        engine_pings(monkeypatch, lambda: next(answers))
         stopped.commands.plan("docker version", "", code=1)
         monkeypatch.setattr("time.sleep", lambda _: stopped.commands.plan("docker version", "26.1"))
         ensure(said)

@@ -9,8 +9,8 @@ from pipeline.host import doctor
 from pipeline.settings import Secret, Settings
 
 NAMES = [
-    "engine", "compose", "buildx", "disk", "port", "base images", "registry", "env file",
-    "state folder",
+    "engine", "compose", "buildx", "live-restore", "disk", "port", "base images", "registry",
+    "env file", "state folder",
 ]  # fmt: skip
 GIB = 1 << 30
 
@@ -78,6 +78,25 @@ def test_an_old_compose_is_named(healthy, commands, answer):
 def test_a_missing_buildx_is_named(healthy, commands):
     commands.plan("docker buildx version", CommandError("`docker buildx version` failed."))
     assert check(healthy, "buildx").status == "fail"
+
+
+@pytest.mark.parametrize(
+    ("on", "swarm", "seen"),
+    [
+        (True, "inactive", ("ok", "containers survive a restart of the engine", "")),
+        (False, "active", ("ok", "a swarm node cannot have it", "")),
+        (False, "locked", ("ok", "a swarm node cannot have it", "")),
+        (
+            False,
+            "inactive",
+            ("warn", "off: containers stop with the engine", "./bin/invoke host --yes"),
+        ),
+    ],
+)
+def test_live_restore_is_looked_at(healthy, engine, *, on, swarm, seen):
+    engine.about |= {"LiveRestoreEnabled": on, "Swarm": {"LocalNodeState": swarm}}
+    found = check(healthy, "live-restore")
+    assert (found.status, found.message, found.remedy) == seen
 
 
 @pytest.mark.parametrize(("free", "status"), [(GIB // 2, "fail"), (2 * GIB, "warn")])
