@@ -119,3 +119,18 @@ def e2e(session: nox.Session) -> None:
         session.error("No Docker Engine answers. Next step: ./bin/invoke host --yes")
     sync(session, "main", "ops", "test", "act")
     run(session, "pytest", *(session.posargs or ("tests/contract", "tests/e2e")))
+
+
+@nox.session(python=PYTHON)
+def faults(session: nox.Session) -> None:
+    """Have every accident happen to deployments on a real engine; `-- --tenth`: a fixed tenth."""
+    sync(session, "main", "ops", "test")
+    # In the order of the matrix: one cell leaves what the next one begins with.
+    run(session, "pytest", "-p", "no:randomly", "tests/faults", *session.posargs)
+
+
+@nox.session(python=PYTHON)
+def bench(session: nox.Session) -> None:
+    """Measure deployments beside plain Compose, the floor and any `--peer`; on a real engine."""
+    sync(session, "main", "ops")
+    run(session, "python", "-m", "tests.bench", *session.posargs)
