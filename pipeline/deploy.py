@@ -134,6 +134,8 @@ class Delivery(Parts):
             asked = self.clock.monotonic()
             try:
                 pull(target.sha, target.image)
+            except EngineError:
+                raise
             except UnavailableError as exc:
                 raise UsageError(
                     f"Release {target.id} cannot be had any more: {exc.message}",

@@ -16,7 +16,7 @@ from tests.e2e.support import registry as registries
 from tests.e2e.support.checkout import REPOSITORY, Checkout
 from tests.e2e.support.command import Ran
 from tests.e2e.support.registry import Registry
-from tests.e2e.support.site import Site
+from tests.e2e.support.site import KEPT, Site
 
 BASES = ("python:3.11-slim", "postgres:15", "haproxy:2.6", "registry:2")
 FIGURES = pytest.StashKey[dict[str, object]]()
@@ -35,10 +35,18 @@ def run_id() -> str:
     return uuid.uuid4().hex[:8]
 
 
+def app_name(run_id: str) -> str:
+    """Return the name of the app that most tests deploy to."""
+    return f"panager-e2e-{run_id}"
+
+
 @pytest.fixture(scope="session")
-def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
-    """A clean clone of HEAD; its .venv is made by the first command, as for everybody."""
-    return Checkout.clone(tmp_path_factory.mktemp("checkout") / "panager")
+def checkout(run_id: str, tmp_path_factory: pytest.TempPathFactory) -> Checkout:
+    """A clean clone of HEAD; its .venv is made by the first command, as for everybody.
+
+    Its folder is called like the app that is deployed: what Compose takes for a project's name.
+    """
+    return Checkout.clone(tmp_path_factory.mktemp("checkout") / app_name(run_id))
 
 
 @pytest.fixture(scope="session")
@@ -54,7 +62,7 @@ def site(
 ) -> Iterator[Site]:
     """The app that most tests deploy to."""
     folder = tmp_path_factory.mktemp("site")
-    made = Site.make(checkout, registry, app=f"panager-e2e-{run_id}", folder=folder)
+    made = Site.make(checkout, registry, app=app_name(run_id), folder=folder)
     try:
         yield made
     finally:
@@ -76,11 +84,25 @@ def shipped(site: Site) -> dict[str, dict[str, Ran]]:
 
 @pytest.fixture
 def a_live(site: Site, shipped: dict[str, dict[str, Ran]]) -> Site:
-    """The site, with commit `a` live (tests that leave another kind of `a` leave `b` behind)."""
+    """The site, with commit `a` live in one container, and no other one.
+
+    Tests that leave `a` with another environment leave `b` behind.
+    """
+    if site.served() == "a" and len(site.replicas()) > 1:
+        site.deploy("b").ok()
     if site.served() != "a":
         site.deploy("a").ok()
     assert site.served() == "a"
+    assert len(site.replicas()) == 1
     return site
+
+
+@pytest.fixture
+def b_over_a(a_live: Site) -> Site:
+    """The site, with `b` live and `a` as its warm standby."""
+    a_live.deploy("b", **KEPT).ok()
+    assert len(a_live.colours()) == 2
+    return a_live
 
 
 @pytest.fixture
@@ -88,7 +110,7 @@ def spare_site(
     checkout: Checkout, registry: Registry, run_id: str, tmp_path: Path
 ) -> Iterator[Site]:
     """Another app, of which nothing runs yet."""
-    app = f"panager-e2e-{run_id}-{uuid.uuid4().hex[:4]}"
+    app = f"{app_name(run_id)}-{uuid.uuid4().hex[:4]}"
     made = Site.make(checkout, registry, app=app, folder=tmp_path)
     try:
         yield made

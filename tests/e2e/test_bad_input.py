@@ -1,11 +1,7 @@
 """Each mistake: one clear message with the next step, the right exit code, nothing changed."""
 
-import os
-import signal
 import socket
-import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -51,7 +47,10 @@ def test_what_git_would_not_take_for_a_commit_is_refused(site_as_it_was: Site, s
         ["no-such-task"],
         ["deploy", "--no-such-flag"],
         ["deploy", "--replicas", "0"],
+        ["deploy", "--replicas", "9"],
         ["deploy", "--replicas", "many"],
+        ["deploy", "--wait", "soon"],
+        ["rollback", "--wait", "soon"],
         ["deploy", "--strategy", "hope"],
     ],
     ids=" ".join,
@@ -165,51 +164,3 @@ def test_a_dirty_tree_is_not_built(site_as_it_was: Site):
 def test_a_rollback_with_nothing_to_go_back_to(spare_site: Site):
     spare_site.invoke("rollback").refused(2)
     assert machine.containers(spare_site.app) == []
-
-
-def test_two_deployments_at_once(site_as_it_was: Site):
-    with deploying(site_as_it_was) as first:
-        ran = site_as_it_was.deploy("b").refused(4)
-        assert site_as_it_was.commits["unready"] in ran.error
-        assert f"process {first.pid}" in ran.error
-        site_as_it_was.invoke("rollback").refused(4)
-
-
-def test_a_cancelled_deployment_is_undone(site_as_it_was: Site):
-    with deploying(site_as_it_was) as first:
-        first.send_signal(signal.SIGTERM)
-        _, stderr = first.communicate(timeout=30)
-    assert first.returncode == 1
-    assert "cancelled" in stderr
-    assert "Traceback" not in stderr
-    assert site_as_it_was.history()[0]["outcome"] == "failed"
-
-
-def test_a_killed_deployment_stops_nobody(a_live: Site):
-    with deploying(a_live) as first:
-        first.kill()
-        first.communicate(timeout=30)
-    assert a_live.served() == "a"
-    with a_live.under_load():
-        a_live.deploy("b").ok()
-    assert a_live.served() == "b"
-    assert len(a_live.colours()) == 1
-
-
-@contextmanager
-def deploying(site: Site) -> Iterator[subprocess.Popen[str]]:
-    """Have a deployment under way that waits for a release which never gets ready."""
-    sha = site.commits["unready"]
-    process = site.invoke.start("deploy", "--sha", sha, PIPELINE_START_TIMEOUT="60")
-    try:
-        machine.eventually(
-            lambda: len(site.colours()) == 2 or process.poll() is not None,
-            within=30,
-            what="the new colour's container",
-        )
-        assert process.poll() is None, process.communicate()
-        yield process
-    finally:
-        if process.poll() is None:
-            os.kill(process.pid, signal.SIGTERM)
-            process.communicate(timeout=60)

@@ -5,7 +5,11 @@ from tests.e2e.support.command import Ran
 from tests.e2e.support.site import Site
 
 Shipped = dict[str, dict[str, Ran]]
-PHASES = ["pull", "services", "start", "healthy", "verify", "cutover", "confirm", "record"]
+STEPS = [
+    *("services", "clear", "start", "healthy", "verify"),
+    *("cutover", "confirm", "watch", "record"),
+]
+PHASES = ["pull", *STEPS]
 
 
 def test_build_and_push_say_what_they_made(site: Site, shipped: Shipped):
@@ -38,8 +42,8 @@ def test_deploy_under_load_loses_nothing(a_live: Site, shipped: Shipped):
         assert a_live.served() == "b"
     answer = ran.json
     assert set(answer) >= {
-        *("outcome", "release", "sha", "digest", "seconds", "live_seconds", "phases", "requests"),
-        "error",
+        *("outcome", "release", "sha", "digest", "strategy", "seconds", "live_seconds"),
+        *("phases", "requests", "error"),
     }
     assert answer["outcome"] == "live"
     assert answer["sha"] == a_live.commits["b"]
@@ -89,7 +93,7 @@ def test_replicas(a_live: Site):
         a_live.deploy("b", "--replicas", "2").ok()
     (replicas,) = a_live.colours().values()
     assert len(replicas) == 2
-    assert a_live.invoke("status", "--json").ok().json["live"]["replicas"] == 2
+    assert a_live.status()["live"]["replicas"] == 2
 
 
 def test_an_env_change_alone_is_a_new_release(a_live: Site, tmp_path):
@@ -109,18 +113,20 @@ def test_a_dry_run_prints_the_plan_and_touches_nothing(a_live: Site):
         ran = a_live.deploy("b", "--dry-run").ok()
     assert a_live.history() == history
     assert sorted(a_live.state.glob("releases/*")) == releases
-    kinds = [step["kind"] for step in ran.json["steps"]]
-    assert kinds[:3] == ["services", "start", "healthy"]
-    assert kinds[-2:] == ["drain", "stop"]
+    steps, finish = ([step["kind"] for step in ran.json[name]] for name in ("steps", "finish"))
+    assert steps == STEPS
+    assert finish == ["drain", "stop"]
 
 
 def test_status_names_what_is_live(a_live: Site):
-    answer = a_live.invoke("status", "--json").ok().json
+    answer = a_live.status()
     assert answer["app"] == a_live.app
     assert answer["url"] == f"http://{a_live.address}"
     assert answer["healthy"] is True
     assert answer["lock"] is None
     assert answer["standby"] is None
+    assert answer["interrupted"] is None
+    assert answer["drift"] == []
     live = answer["live"]
     assert live["sha"] == a_live.commits["a"]
     assert live["colour"] in a_live.colours()
@@ -130,8 +136,9 @@ def test_status_names_what_is_live(a_live: Site):
 
 
 def test_status_before_the_first_deploy(spare_site: Site):
-    answer = spare_site.invoke("status", "--json").ok().json
+    answer = spare_site.status()
     assert answer["live"] is None
+    assert answer["drift"] == []
     assert answer["healthy"] is False
     assert spare_site.history() == []
 

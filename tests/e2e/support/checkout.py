@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[3]
+CRASHES_AFTER = 4  # seconds after its start
 
 # Each makes one commit on top of HEAD: path -> what becomes of its text ("" where it is new).
 CHANGES: Mapping[str, Mapping[str, Callable[[str], str]]] = {
@@ -27,6 +28,29 @@ CHANGES: Mapping[str, Mapping[str, Callable[[str], str]]] = {
             "def upgrade():\n"
             "    sys.stderr.write('on ' + os.environ['DATABASE_URL'] + '\\n')\n"
             "    op.execute('SELECT * FROM nowhere')\n"
+        )
+    },
+    # Long after it got ready, even on a busy machine.
+    "crashes": {
+        "app/main.py": lambda text: (
+            text + "\n\nimport os, sys, threading\n"
+            "def crash():\n"
+            "    sys.stderr.write('lost ' + os.environ['DATABASE_URL'] + '\\n')\n"
+            "    os._exit(7)\n"
+            f"timer = threading.Timer({CRASHES_AFTER}, crash)\n"
+            "timer.daemon = True\n"
+            "timer.start()\n"
+        )
+    },
+    # Only people who come through the proxy are told another commit.
+    "masked": {
+        "app/main.py": lambda text: (
+            text + "\n\nfrom starlette.responses import JSONResponse\n"
+            "@app.middleware('http')\n"
+            "async def mask(request, call_next):\n"
+            "    if request.url.path == '/health' and 'x-forwarded-for' in request.headers:\n"
+            "        return JSONResponse({'status': 'healthy', 'sha': '0' * 40})\n"
+            "    return await call_next(request)\n"
         )
     },
 }

@@ -36,6 +36,14 @@ class Ran:
         return line
 
     @property
+    def next_step(self) -> str:
+        """The line that follows it."""
+        lines = self.stderr.splitlines()
+        line = lines[lines.index(self.error) + 1]
+        assert line.startswith("next:  "), f"no next step:\n{self.stderr}"
+        return line
+
+    @property
     def text(self) -> str:
         """Everything that was shown."""
         return self.stdout + self.stderr
@@ -49,41 +57,31 @@ class Ran:
         """Return itself; fail unless it ended as every refusal has to."""
         assert self.code == code, f"{' '.join(self.argv)} ended with {self.code}:\n{self.text}"
         assert "Traceback" not in self.text
-        lines = self.stderr.splitlines()
-        at = lines.index(self.error)
-        assert lines[at + 1].startswith("next:  "), f"no next step:\n{self.stderr}"
+        assert self.next_step
         return self
 
 
 @dataclass(frozen=True, kw_only=True)
 class CommandLine:
-    """`bin/invoke` of one checkout with one environment."""
+    """`bin/invoke` of one checkout with one environment.
+
+    Attributes:
+        program: What stands in for it, relative to the checkout.
+    """
 
     root: Path
     environ: Mapping[str, str]
+    program: tuple[str, ...] = ("bin/invoke",)
 
     def __call__(self, *argv: str, timeout: float = TIMEOUT, **environ: str) -> Ran:
         """Run `invoke <argv>` to its end; `environ` is added to the environment."""
-        child = self.start(*argv, **environ)
-        started = time.monotonic()
-        try:
-            stdout, stderr = child.communicate(timeout=timeout)
-        except BaseException:
-            child.kill()
-            child.communicate()
-            raise
-        return Ran(
-            argv=argv,
-            code=child.returncode,
-            stdout=stdout,
-            stderr=stderr,
-            seconds=time.monotonic() - started,
-        )
+        return finish(self.start(*argv, **environ), timeout=timeout)
 
     def start(self, *argv: str, **environ: str) -> subprocess.Popen[str]:
         """Start `invoke <argv>` and return at once."""
+        program, *arguments = self.program
         return subprocess.Popen(
-            [str(self.root / "bin/invoke"), *argv],
+            [str(self.root / program), *arguments, *argv],
             cwd=self.root,
             env={**self.environ, **environ},
             stdin=subprocess.DEVNULL,
@@ -95,6 +93,24 @@ class CommandLine:
     def having(self, **environ: str) -> "CommandLine":
         """Return the same command line with more in its environment."""
         return replace(self, environ={**self.environ, **environ})
+
+
+def finish(child: subprocess.Popen[str], *, timeout: float = TIMEOUT) -> Ran:
+    """Wait for what `CommandLine.start` started; its seconds count from here."""
+    started = time.monotonic()
+    try:
+        stdout, stderr = child.communicate(timeout=timeout)
+    except BaseException:
+        child.kill()
+        child.communicate()
+        raise
+    return Ran(
+        argv=tuple(child.args),
+        code=child.returncode,
+        stdout=stdout,
+        stderr=stderr,
+        seconds=time.monotonic() - started,
+    )
 
 
 def clean_environment() -> dict[str, str]:

@@ -5,14 +5,34 @@ import itertools
 import json
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Self
+from typing import NamedTuple, Self
 
 TIMEOUT = 10.0  # seconds for one answer
-LONGEST = 120.0  # seconds; a test that hangs must not load the machine for ever
+LONGEST = 120.0  # seconds; a test that hangs must not load the machine for ever, nor fill it
 TASKS = "/api/v1/tasks"
 PAGE = 100
+
+
+class Response(NamedTuple):
+    """What came back; `announced` where the proxy says that nothing is live for a while."""
+
+    status: int
+    body: bytes
+    announced: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loss:
+    """A request that was not answered as it should be.
+
+    Attributes:
+        started: When it was sent, as `time.monotonic()` counts.
+        what: What it got instead.
+    """
+
+    started: float
+    what: str
 
 
 @dataclass
@@ -22,16 +42,22 @@ class Load:
     Attributes:
         rate: Requests a second, over all connections.
         connections: Each is kept alive and used for all its requests.
+        before: How many tasks there were, where that is known; makes `missing()` read less.
         sent: Requests that were sent.
-        lost: What every request that was not answered as it should be got instead.
+        lost: Every request that was not answered as it should be.
+        announced: How many were answered 503 with Retry-After by the proxy itself.
+        gap: The longest time without a right answer, in seconds.
         acknowledged: Task titles by the id that the service confirmed.
     """
 
     address: str
     rate: float = 100.0
     connections: int = 10
+    before: int = 0
     sent: int = 0
-    lost: list[str] = field(default_factory=list)
+    lost: list[Loss] = field(default_factory=list)
+    announced: int = 0
+    gap: float = 0.0
     acknowledged: dict[int, str] = field(default_factory=dict)
     latencies: list[float] = field(default_factory=list)
 
@@ -44,7 +70,8 @@ class Load:
         ]
 
     def __enter__(self) -> Self:
-        self._deadline = time.monotonic() + LONGEST
+        self._right = time.monotonic()
+        self._deadline = self._right + LONGEST
         for thread in self._threads:
             thread.start()
         return self
@@ -61,42 +88,44 @@ class Load:
         for turn in itertools.count():
             if self._end.wait(max(0.0, due - time.monotonic())) or due > self._deadline:
                 break
-            self._request(connection, number, turn)
+            self._request(connection, turn, f"load {number}.{turn}")
             due += interval
         connection.close()
 
-    def _request(self, connection: http.client.HTTPConnection, number: int, turn: int) -> None:
+    def _request(self, connection: http.client.HTTPConnection, turn: int, title: str) -> None:
+        method, path, wanted = _KINDS[turn % len(_KINDS)]
+        body = json.dumps({"title": title}) if method == "POST" else None
         started = time.monotonic()
+        lost, announced = "", False
         try:
-            lost = self._kind(turn)(connection, f"load {number}.{turn}")
+            answer = _answer(connection, method, path, body)
+            announced = answer.announced
+            if answer.status != wanted:
+                lost = f"{method} {path}: {answer.status}: {answer.body[:200]!r}"
+            elif method == "POST":
+                key = json.loads(answer.body)["id"]
+                with self._guard:
+                    self.acknowledged[key] = title
         except (OSError, http.client.HTTPException, ValueError, KeyError) as exc:
             connection.close()
-            lost = f"{type(exc).__name__}: {exc}"
+            lost = f"{method} {path}: {type(exc).__name__}: {exc}"
+        self._count(started, lost, announced=announced)
+
+    def _count(self, started: float, lost: str, *, announced: bool) -> None:
         with self._guard:
+            now = time.monotonic()
             self.sent += 1
-            self.latencies.append(time.monotonic() - started)
-            if lost:
-                self.lost.append(lost)
-
-    def _kind(self, turn: int) -> Callable[[http.client.HTTPConnection, str], str]:
-        return (self._page, self._list, self._create)[turn % 3]
-
-    def _page(self, connection: http.client.HTTPConnection, _title: str) -> str:
-        return _unlike(200, *_answer(connection, "GET", "/"))
-
-    def _list(self, connection: http.client.HTTPConnection, _title: str) -> str:
-        return _unlike(200, *_answer(connection, "GET", f"{TASKS}?limit=5"))
-
-    def _create(self, connection: http.client.HTTPConnection, title: str) -> str:
-        status, body = _answer(connection, "POST", TASKS, json.dumps({"title": title}))
-        if status == 201:
-            with self._guard:
-                self.acknowledged[json.loads(body)["id"]] = title
-        return _unlike(201, status, body)
+            self.latencies.append(now - started)
+            self.announced += announced
+            if lost and not announced:
+                self.lost.append(Loss(started=started, what=lost))
+            self.gap = max(self.gap, now - self._right)
+            if not lost:
+                self._right = now
 
     def missing(self) -> dict[int, str]:
         """Return the acknowledged tasks that the service has not got, read page by page."""
-        there = tasks(self.address)
+        there = tasks(self.address, first=self.before)
         return {key: title for key, title in self.acknowledged.items() if there.get(key) != title}
 
     def p99_ms(self) -> float:
@@ -104,13 +133,16 @@ class Load:
         return sorted(self.latencies)[int(len(self.latencies) * 0.99)] * 1000
 
 
-def tasks(address: str) -> dict[int, str]:
-    """Return the titles of all tasks by id."""
+_KINDS = (("GET", "/", 200), ("GET", f"{TASKS}?limit=5", 200), ("POST", TASKS, 201))
+
+
+def tasks(address: str, *, first: int = 0) -> dict[int, str]:
+    """Return the titles of all tasks by id; of the oldest, leave out `first`."""
     connection = http.client.HTTPConnection(address, timeout=TIMEOUT)
     found: dict[int, str] = {}
-    for offset in itertools.count(0, PAGE):
-        _, body = _answer(connection, "GET", f"{TASKS}?limit={PAGE}&offset={offset}")
-        page = json.loads(body)
+    for offset in itertools.count(first, PAGE):
+        answer = _answer(connection, "GET", f"{TASKS}?limit={PAGE}&offset={offset}")
+        page = json.loads(answer.body)
         found |= {task["id"]: task["title"] for task in page["items"]}
         if offset + PAGE >= page["total"]:
             break
@@ -118,16 +150,21 @@ def tasks(address: str) -> dict[int, str]:
     return found
 
 
+def total(address: str) -> int:
+    """Return how many tasks there are."""
+    return int(json.loads(get(address, f"{TASKS}?limit=1")[1])["total"])
+
+
 def get(address: str, path: str) -> tuple[int, str]:
     """Return status and body of one request on a connection of its own; 0 for no answer."""
     connection = http.client.HTTPConnection(address, timeout=TIMEOUT)
     try:
-        status, body = _answer(connection, "GET", path)
+        answer = _answer(connection, "GET", path)
     except (OSError, http.client.HTTPException) as exc:
         return 0, str(exc)
     finally:
         connection.close()
-    return status, body.decode(errors="replace")
+    return answer.status, answer.body.decode(errors="replace")
 
 
 def served(address: str) -> str:
@@ -138,12 +175,11 @@ def served(address: str) -> str:
 
 def _answer(
     connection: http.client.HTTPConnection, method: str, path: str, body: str | None = None
-) -> tuple[int, bytes]:
+) -> Response:
     headers = {"Content-Type": "application/json"} if body else {}
     connection.request(method, path, body=body, headers=headers)
     response = connection.getresponse()
-    return response.status, response.read()
-
-
-def _unlike(wanted: int, status: int, body: bytes) -> str:
-    return "" if status == wanted else f"{status}: {body[:200]!r}"
+    # The service itself answers in JSON, also where its database is away.
+    by_proxy = response.getheader("Content-Type") == "text/plain"
+    announced = response.status == 503 and by_proxy and bool(response.getheader("Retry-After"))
+    return Response(response.status, response.read(), announced)

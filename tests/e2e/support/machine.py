@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 PROJECT = "com.docker.compose.project"
+SERVICE = "com.docker.compose.service"
 POLL = 0.02  # seconds
 
 
@@ -40,7 +41,7 @@ def inspect(name: str) -> dict[str, Any]:
 def containers(project: str, service: str = "") -> list[str]:
     """Return the ids of a Compose project's containers, running or not."""
     labels = [f"label={PROJECT}={project}"]
-    labels += [f"label=com.docker.compose.service={service}"] if service else []
+    labels += [f"label={SERVICE}={service}"] if service else []
     filters = [word for label in labels for word in ("--filter", label)]
     return docker("ps", "--all", "--quiet", "--no-trunc", *filters).split()
 

@@ -21,11 +21,23 @@ class Registry:
 
     Attributes:
         host: `127.0.0.1:<port>`.
+        container: Its id.
     """
 
     host: str
+    container: str
     user: str = USER
     password: str = PASSWORD
+
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """Have nobody answer there while the `with` block runs."""
+        machine.docker("stop", "--time", "1", self.container)
+        try:
+            yield
+        finally:
+            machine.docker("start", self.container)
+            _wait(self.host)
 
 
 @contextmanager
@@ -35,20 +47,22 @@ def running() -> Iterator[Registry]:
         Path(folder).chmod(0o755)
         htpasswd = Path(folder) / "htpasswd"
         htpasswd.write_text(HTPASSWD, encoding="utf-8")
+        host = f"127.0.0.1:{machine.free_port()}"  # the same one after a restart
         container = machine.docker(
             *("run", "--detach", "--label", "pipeline.test=registry"),
-            *("--publish", "127.0.0.1::5000", "--volume", f"{htpasswd}:/auth/htpasswd:ro"),
+            *("--publish", f"{host}:5000", "--volume", f"{htpasswd}:/auth/htpasswd:ro"),
             *("--env", "REGISTRY_AUTH=htpasswd", "--env", "REGISTRY_AUTH_HTPASSWD_REALM=test"),
             *("--env", "REGISTRY_AUTH_HTPASSWD_PATH=/auth/htpasswd", IMAGE),
         )
         try:
-            host = machine.docker("port", container, "5000").splitlines()[0]
-            machine.eventually(
-                lambda: _asks_for_a_login(host), within=30, what=f"a registry on {host}"
-            )
-            yield Registry(host=host)
+            _wait(host)
+            yield Registry(host=host, container=container)
         finally:
             machine.docker("rm", "--force", "--volumes", container)
+
+
+def _wait(host: str) -> None:
+    machine.eventually(lambda: _asks_for_a_login(host), within=30, what=f"a registry on {host}")
 
 
 def _asks_for_a_login(host: str) -> bool:
@@ -56,7 +70,7 @@ def _asks_for_a_login(host: str) -> bool:
     try:
         connection.request("GET", "/v2/")
         return connection.getresponse().status == 401
-    except OSError:
-        return False
+    except (OSError, http.client.HTTPException):
+        return False  # the engine listens before the registry does
     finally:
         connection.close()

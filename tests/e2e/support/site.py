@@ -1,6 +1,8 @@
 """One app on this host: its command line, its address, and what can be seen of it."""
 
 import json
+import socket
+import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +23,8 @@ ENV = (
     f"DATABASE_URL=postgresql://panager:{SENTINEL}@db:5432/panager\n"
     f"MAIL_TOKEN='{MAIL_TOKEN}'\n"
 )
+# For commands that are to leave the old colour warm, longer than any test takes; else none does.
+KEPT = {"PIPELINE_STANDBY": "60"}
 WARM_UP = 40  # requests before and after what a load is there to watch
 
 
@@ -60,6 +64,8 @@ class Site:
             "PIPELINE_STATE_DIR": str(folder / "state"),
             "PIPELINE_ENV_FILE": str(env),
             "PIPELINE_START_TIMEOUT": "30",
+            "PIPELINE_STABILITY_WINDOW": "0.3",
+            "PIPELINE_STANDBY": "0",
         }
         return cls(
             invoke=CommandLine(root=checkout.root, environ=clean_environment() | environ),
@@ -98,18 +104,63 @@ class Site:
         found = {colour: machine.containers(self.app, colour) for colour in ("blue", "green")}
         return {colour: ids for colour, ids in found.items() if ids}
 
+    def replicas(self) -> set[str]:
+        """Return the container ids of both colours."""
+        return {container for ids in self.colours().values() for container in ids}
+
+    def status(self) -> dict[str, Any]:
+        """Return what `invoke status --json` says."""
+        return dict(self.invoke("status", "--json").ok().json)
+
     def history(self) -> list[dict[str, Any]]:
         """Return what `invoke history --json` lists."""
         return list(self.invoke("history", "--json").ok().json)
 
+    def tell_proxy(self, command: str) -> str:
+        """Return what the proxy answers on its runtime socket."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.settimeout(5)
+            connection.connect(str(self.state / "run/admin.sock"))
+            connection.sendall(f"{command}\n".encode())
+            return b"".join(iter(lambda: connection.recv(65536), b"")).decode()
+
     @contextmanager
-    def under_load(self) -> Iterator[load.Load]:
-        """Send 100 requests a second meanwhile; fail where one is lost, or a task is missing."""
+    def deploying(
+        self, name: str = "unready", *argv: str, **environ: str
+    ) -> Iterator[subprocess.Popen[str]]:
+        """Have a deployment under way whose containers have just appeared.
+
+        By default it goes on to wait for a release that never gets ready.
+        """
+        environ = {"PIPELINE_START_TIMEOUT": "60", **environ}
+        before = self.replicas()
+        process = self.invoke.start("deploy", "--sha", self.commits[name], *argv, **environ)
+        try:
+            machine.eventually(
+                lambda: self.replicas() - before or process.poll() is not None,
+                within=30,
+                what="the new release's container",
+            )
+            assert process.poll() is None, process.communicate()
+            yield process
+        finally:
+            if process.poll() is None:
+                process.terminate()
+                process.communicate(timeout=60)
+
+    @contextmanager
+    def under_load(self, *, outage: bool = False) -> Iterator[load.Load]:
+        """Send 100 requests a second meanwhile; fail where one is lost, or a task is missing.
+
+        Args:
+            outage: There has to be one, and whoever is turned away has to be told so.
+        """
         with load.Load(self.address) as running:
             machine.eventually(lambda: running.sent > WARM_UP, within=10, what="load")
             yield running
             enough = running.sent + WARM_UP
             machine.eventually(lambda: running.sent > enough, within=10, what="load afterwards")
+        assert bool(running.announced) == outage, f"{running.announced} were turned away"
         assert running.lost == []
         assert running.acknowledged
         assert running.missing() == {}
@@ -126,6 +177,11 @@ class Site:
         """Remove everything that the engine has of this app."""
         machine.remove_project(self.app)
         machine.remove_images(self.repository)
+
+
+def what(release: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what `status` says of a release, but for since when."""
+    return {name: value for name, value in release.items() if name != "since"}
 
 
 def docker_config(folder: Path) -> Path:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.errors import UndoFailedError, UsageError
+from pipeline.errors import EngineError, RegistryError, UndoFailedError, UsageError
 from tests.unit.delivery.conftest import A, B, Host, reference
 
 
@@ -65,3 +65,22 @@ def test_a_rollback_that_fails_needs_a_person_and_changes_nothing(host: Host):
     assert outcome.error.exit_code == 5
     assert host.world.live == "green"
     assert host.delivery().ledger.live()[1].sha == B
+
+
+@pytest.mark.parametrize(
+    ("failure", "kind"),
+    [(RegistryError("gone"), UsageError), (EngineError("no engine"), EngineError)],
+)
+def test_an_image_that_cannot_be_had_is_refused_and_an_engine_that_is_away_is_told(
+    host: Host, failure: Exception, kind: type[Exception]
+):
+    host.deploy(A)
+    host.deploy(B)
+    host.world.events.clear()
+
+    def pull(_sha: str, _reference: str):
+        raise failure
+
+    with pytest.raises(kind):
+        host.delivery().rollback(to=A, pull=pull)
+    assert host.world.events == []
