@@ -31,7 +31,7 @@ def tells_the_truth(
         interrupted: (kind, commit) of the deployment that has not come to its end; ANYTHING
             where its end could not be written down.
     """
-    status = stage.status()
+    status = machine.eventually(lambda: _unlocked(stage), within=10, what="the lock is free")
     served = answers(stage)
     live = status["live"]["sha"] if status["live"] else ""
     if stage.shape and stage.shape.strategy == "rolling":
@@ -44,6 +44,12 @@ def tells_the_truth(
         assert (found and (found["kind"], found["sha"])) == interrupted
     stage.interrupted = found and (found["kind"], found["sha"])
     return status
+
+
+def _unlocked(stage: "Stage") -> dict[str, Any] | None:
+    """Return the status; None while what a killed deployment has started is in its last moments."""
+    status = stage.status()
+    return None if status["lock"] else status
 
 
 def serves(stage: "Stage", name: str) -> None:
@@ -80,7 +86,7 @@ def nothing_left_over(stage: "Stage", name: str) -> None:
         wanted[standby["colour"]] = standby["replicas"]
     assert containers(stage.site.app) == {(service, "running"): n for service, n in wanted.items()}
     assert len(networks(stage.site.app)) == 1
-    assert len(processes(stage.site.app)) <= WAITING, "they pile up"
+    assert len(waiting(stage.site.app)) <= WAITING, "they pile up"
 
 
 def containers(project: str) -> dict[tuple[str, str], int]:
@@ -97,13 +103,14 @@ def networks(project: str) -> list[str]:
     return machine.docker("network", "ls", "--quiet", "--filter", label).split()
 
 
-def processes(app: str) -> list[int]:
-    """Return the processes that still run with the settings of an app."""
+def waiting(app: str) -> list[int]:
+    """Return the processes that wait for the end of a standby's time."""
     setting = f"PIPELINE_APP={app}".encode()
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            if setting in (process / "environ").read_bytes().split(b"\0"):
+            ours = setting in (process / "environ").read_bytes().split(b"\0")
+            if ours and b"retire" in (process / "cmdline").read_bytes().split(b"\0"):
                 found.append(int(process.name))
         except OSError:
             continue  # it has ended, or is not ours

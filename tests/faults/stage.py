@@ -206,5 +206,5 @@ class Stage:
 
     def end(self) -> None:
         """End what still waits, for the standby's time to be over."""
-        for pid in aftermath.processes(self.site.app):
+        for pid in aftermath.waiting(self.site.app):
             os.kill(pid, signal.SIGTERM)

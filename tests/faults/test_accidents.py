@@ -3,7 +3,7 @@
 import pytest
 
 from tests.e2e.support import load, machine
-from tests.e2e.support.command import Ran, finish
+from tests.e2e.support.command import CommandLine, Ran, clean_environment, finish
 from tests.faults import accidents, aftermath
 from tests.faults.accidents import Outage
 from tests.faults.cells import SHAPES, Shape
@@ -95,7 +95,8 @@ def test_the_engine_is_restarted(stage: Stage, shape: Shape, outage: Outage, acc
         outage.begin()
         accidents.end_engine(signal)
         stage.go_on()
-        stage.invoke("host", "--yes").ok()
+        # What it starts inherits its environment, and would look like a part of this app.
+        CommandLine(root=stage.site.invoke.root, environ=clean_environment())("host", "--yes").ok()
         outage.wait(accidents.engine_answers, lambda: answered(stage))
         assert "Traceback" not in finish(child).text
         aftermath.tells_the_truth(stage, interrupted=aftermath.ANYTHING)

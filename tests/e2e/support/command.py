@@ -5,7 +5,7 @@ import os
 import subprocess
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +70,7 @@ class CommandLine:
     """
 
     root: Path
-    environ: Mapping[str, str]
+    environ: Mapping[str, str] = field(repr=False)
     program: tuple[str, ...] = ("bin/invoke",)
 
     def __call__(self, *argv: str, timeout: float = TIMEOUT, **environ: str) -> Ran:
