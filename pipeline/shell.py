@@ -133,10 +133,16 @@ def lend(descriptor: int) -> Iterator[None]:
         _LENT.discard(descriptor)
 
 
-def spawn(argv: Sequence[str], *, log: Path, env: Mapping[str, str] | None = None) -> int:
+def spawn(
+    argv: Sequence[str],
+    *,
+    log: Path,
+    env: Mapping[str, str] | None = None,
+    inherit: re.Pattern[str] | None = None,
+) -> int:
     """Start a daemon in a session of its own, output to `log`; return its process id.
 
-    `env` is added to our variables, without the pipeline's secrets.
+    It sees the variables that `run()` would give it with the same `env` and `inherit`.
 
     Raises:
         CommandError: It cannot be started, or the log cannot be written.
@@ -147,7 +153,7 @@ def spawn(argv: Sequence[str], *, log: Path, env: Mapping[str, str] | None = Non
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=out,
-            env=_environment(env),
+            env=_environment(env, inherit),
             start_new_session=True,
         )
     child.returncode = 0  # it is to outlive us: nobody waits for it, and Popen need not warn

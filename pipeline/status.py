@@ -27,11 +27,15 @@ def status(parts: Parts) -> dict[str, Any]:
     live = parts.release_of(replicas[colour]) if colour else None
     answer = parts.probe(parts.settings.address) if colour else None
     standby = _standby(parts, replicas[other(colour)]) if colour else None
+    # While replicas are exchanged one by one, releases of both colours answer.
+    mixed = parts.traffic.live() == "both"
+    serving = [parts.release_of(each) for each in replicas.values()] if mixed else [live]
+    expected = {each.sha for each in serving if each}
     unfinished = parts.ledger.unfinished()
     return {
         "app": parts.settings.app,
         "url": parts.settings.url,
-        "healthy": bool(live and answer and answer.names(live.sha)),
+        "healthy": bool(answer and any(answer.names(sha) for sha in expected)),
         "answer": str(answer) if answer else None,
         "lock": holder,
         "live": live and colour and _shown(parts, live, colour, replicas[colour]),
@@ -43,7 +47,7 @@ def status(parts: Parts) -> dict[str, Any]:
             "sha": unfinished[1].sha,
             "since": unfinished[0].started,
         }
-        if unfinished and holder is None
+        if unfinished and not (holder and lock.alive(holder))
         else None,
         "drift": [] if holder else [*_drift(parts, replicas)],
     }

@@ -5,6 +5,7 @@ With live-restore, containers survive a restart of the engine: they are not its 
 
 import json
 import os
+import re
 import signal
 import stat
 import tempfile
@@ -36,6 +37,8 @@ KEY = "live-restore"
 START_SECONDS = 60.0
 RELOAD_SECONDS = 10.0
 POLL_SECONDS = 0.05
+# A daemon outlives us: what our settings were is not its business.
+INHERITED = re.compile(r"PATH|HOME|LANG|LC_\w+|TMPDIR|(?i:\w+_proxy)")
 LOG_LINES = 20
 
 
@@ -70,7 +73,7 @@ def start(*, systemd: bool, report: Report) -> None:
         argv = ["systemctl", "enable", "--now", "docker"]
         failed = shell.run(argv, timeout=START_SECONDS, check=False).code != 0
     else:
-        pid = running() or shell.spawn(["dockerd"], log=LOG)
+        pid = running() or shell.spawn(["dockerd"], log=LOG, inherit=INHERITED)
     while not engine_pings():
         if pid is not None and not Path(f"/proc/{pid}/exe").exists():  # gone, or a zombie
             pid = running()  # another `up` was faster

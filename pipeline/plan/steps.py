@@ -57,7 +57,8 @@ class Steps(Watching):
         self.engine.migrate(self._bundle, timeout=self.deadlines.migrate)
 
     def _clear(self, colour: Colour) -> None:
-        self._end(colour, timeout=0)  # nobody sends it requests: there is nothing to wait for
+        self._drain(colour)  # it may have had requests until just now
+        self._end(colour, timeout=0)
 
     def _start(self, colour: Colour, release: str, replicas: int, keep: int) -> None:
         self.engine.start(
@@ -138,7 +139,10 @@ class Steps(Watching):
                 keep=intact,
             )
         if healthy:
-            self.wait_served(colour, replicas)
+            # Those that have requests are not to lose them to a check that is yet to come.
+            serves = self.traffic.live() in {colour, "both"}
+            kept = {each.address for each in there if serves and each.state == "running"}
+            self.wait_served(colour, replicas, settled=kept)
 
     def _back(self, colour: Colour | None, release: str, replicas: int, healthy: int) -> None:
         if colour and healthy and not self.healthy(colour):

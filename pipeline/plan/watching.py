@@ -1,6 +1,6 @@
 """Waiting for what has to become so, checking that it is, and the evidence where it is not."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 from pipeline.errors import PipelineError, ReleaseFailedError
@@ -118,14 +118,34 @@ class Watching:
                 )
             self.clock.sleep(POLL)
 
-    def wait_served(self, colour: Colour, wanted: int) -> None:
-        """Wait until the proxy's check of as many servers passes, whatever they went through.
+    def wait_served(
+        self, colour: Colour, wanted: int, *, settled: Collection[str] | None = None
+    ) -> None:
+        """Wait until the proxy's check of as many replicas passes, whatever they went through.
+
+        Args:
+            colour: Whose replicas.
+            wanted: How many have to pass it.
+            settled: Hosts whose checks count as they are; any other host is checked again, for
+                a check that passed may be that of a container of before. Default: all.
 
         Raises:
             PipelineError: The deadline came first.
         """
         deadline = self.clock.monotonic() + self.deadlines.start
-        while (healthy := self.healthy(colour)) < wanted:
+        trusted = set(settled or ())
+        while True:
+            hosts = {each.address for each in self.engine.replicas(colour)}
+            servers = [each for each in self.traffic.servers(colour) if _host(each) in hosts]
+            if settled is None:
+                trusted |= hosts
+            healthy = sum(each.healthy for each in servers if _host(each) in trusted)
+            if healthy >= wanted:
+                return
+            for server in servers:
+                if _host(server) not in trusted:
+                    self.traffic.recheck(colour, server.address)
+                    trusted.add(_host(server))
             if self.clock.monotonic() > deadline:
                 raise PipelineError(
                     f"Only {healthy} of {wanted} replicas of {colour} serve after"

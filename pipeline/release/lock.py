@@ -4,7 +4,7 @@ import fcntl
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from io import FileIO
@@ -14,7 +14,7 @@ from typing import Any
 from pipeline import shell
 from pipeline.errors import LockedError, UnavailableError
 
-__all__ = ["hold", "holder"]
+__all__ = ["alive", "hold", "holder"]
 
 POLL = 0.05  # seconds
 SHORT_WAIT = 30.0  # seconds; the removal of a standby takes less
@@ -102,12 +102,17 @@ def _is_short(who: dict[str, Any]) -> bool:
 
 def _locked(who: dict[str, Any]) -> LockedError:
     pid = who.get("pid", "?")
-    gone = "" if Path(f"/proc/{pid}").exists() else ", which has ended; what it started still works"
+    gone = "" if alive(who) else ", which has ended; what it started still works"
     return LockedError(
         f"Another deployment holds the lock: `{who.get('command', 'unknown')}`,"
         f" process {pid}, since {who.get('since', '?')}{gone}.",
         hint="`--wait SECONDS` waits for it; the lock goes with its process.",
     )
+
+
+def alive(who: Mapping[str, Any]) -> bool:
+    """Tell whether a holder lives; where not, what it started still works and holds the lock."""
+    return Path(f"/proc/{who.get('pid')}").exists()
 
 
 def _written(path: Path) -> dict[str, Any]:

@@ -112,3 +112,17 @@ def test_a_deployment_of_what_is_live_mends_it(host: Host, what: str):
     host.deploy(A)
     assert drift(host) == []
     assert host.world.live == "green"
+
+
+def test_while_both_colours_have_requests_either_release_is_a_healthy_answer(host: Host):
+    host.deploy(A)
+    release = host.deploy(B).release
+    first = Container(1, reference(A), "172.31.0.1", release="of-a")
+    host.world.containers["blue"] = [first]
+    first.release = host.delivery().ledger.history()[1]["release"]
+    host.world.live = "both"
+    for there in (host.world.of("blue"), host.world.of("green")):
+        host.world.open = {each.address for each in there}
+        found = status(host.delivery())
+        assert found["healthy"] is True
+    assert found["live"]["release"] == release.id

@@ -1,12 +1,15 @@
 """What a killed deployment leaves, and who ends it."""
 
+from dataclasses import replace
+from typing import ClassVar
+
 import pytest
 
 from pipeline.errors import ReleaseFailedError, UndoFailedError
 from pipeline.ports import Answer
 from pipeline.release.ledger import Deployment
 from pipeline.status import status
-from tests.fakes import FakeProbe, Killed
+from tests.fakes import FakeProbe, FakeTraffic, Killed
 from tests.unit.delivery.conftest import A, B, Host, reference
 
 
@@ -191,3 +194,42 @@ def test_an_old_colour_that_cannot_serve_gets_no_requests_back(host: Host):
     assert "No replica of blue is healthy" in outcome.error.message
     assert host.world.live == "green"
     assert "green" in host.world.runs()  # what has the requests is not stopped
+
+
+def test_what_is_started_again_is_checked_again_before_it_gets_requests_back(host: Host):
+    """The place in the proxy may still show the check of the container of before."""
+    host.settings = replace(host.settings, strategy="recreate")
+    host.deploy(A)
+    kill(host, "start green")
+
+    class Stale(FakeTraffic):
+        rechecked: ClassVar[list[str]] = []
+
+        def recheck(self, colour, address):
+            self.rechecked.append(address)
+
+    host.delivery(traffic=Stale(host.world)).resume()
+    assert Stale.rechecked == [f"{each}:8000" for each in host.world.addresses("blue")]
+    assert host.world.live == "blue"
+
+
+def test_what_has_requests_is_not_checked_again(host: Host):
+    host.settings = replace(host.settings, strategy="rolling", replicas=2)
+    host.deploy(A)
+    kill(host, "start green")
+
+    class Careful(FakeTraffic):
+        def recheck(self, colour, address):
+            pytest.fail("it would lose its requests until then")
+
+    host.delivery(traffic=Careful(host.world)).resume()
+    assert host.world.live == "blue"
+
+
+def test_a_killed_deployment_is_interrupted_also_while_what_it_started_works(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+):
+    host.deploy(A)
+    kill(host, "switch green")
+    monkeypatch.setattr("pipeline.status.lock.holder", lambda _: {"pid": "of-nobody"})
+    assert status(host.delivery())["interrupted"]["sha"] == B

@@ -141,3 +141,10 @@ def test_an_engine_that_is_away_for_a_while_does_not_keep_it(warm: Host):
     live = warm.delivery().ledger.live()[0]
     warm.delivery(engine=Away(warm.world)).remove_standby(live.id)
     assert warm.world.runs() == ["green"]
+
+
+def test_its_last_requests_are_waited_for_before_its_place_is_taken(warm: Host):
+    warm.world.sessions["blue"] = 3
+    warm.env["KEY"] = "other"
+    warm.deploy(A)
+    assert warm.world.sessions["blue"] == 0

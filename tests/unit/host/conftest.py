@@ -139,7 +139,7 @@ def stopped(clients, monkeypatch):
     def start(_=None):
         machine.up = True
 
-    def spawn(argv, *, log):
+    def spawn(argv, *, log, inherit):
         machine.spawned.append((argv, log))
         start()
         return os.getpid()

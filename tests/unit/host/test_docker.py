@@ -182,7 +182,9 @@ def test_a_clean_machine_is_set_up(machine, said, monkeypatch):
         machine.commands.plan("docker buildx version", "0.13.1")
 
     machine.commands.plan("apt-get install", installing)
-    monkeypatch.setattr(shell, "spawn", lambda argv, log: spawned.append(argv) or os.getpid())
+    monkeypatch.setattr(
+        shell, "spawn", lambda argv, log, inherit: spawned.append(argv) or os.getpid()
+    )
     engine_pings(monkeypatch, lambda: bool(spawned))
     ensure(said)
     assert spawned == [["dockerd"]]
@@ -224,7 +226,7 @@ def test_a_daemon_that_ends_shows_what_it_said_this_time(stopped, said, monkeypa
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
 
-    def spawn(argv, *, log):
+    def spawn(argv, *, log, inherit):
         with log.open("a") as file:
             file.write('level=info msg="starting"\nunable to configure\n')
         return ended.pid
@@ -237,7 +239,7 @@ def test_a_daemon_that_ends_shows_what_it_said_this_time(stopped, said, monkeypa
 
 def test_a_daemon_that_never_answers_meets_the_deadline(stopped, said, monkeypatch):
     (stopped.path / "dockerd.log").touch()
-    monkeypatch.setattr(shell, "spawn", lambda argv, log: os.getpid())
+    monkeypatch.setattr(shell, "spawn", lambda argv, log, inherit: os.getpid())
     monkeypatch.setattr(daemon, "START_SECONDS", 0.01)
     with pytest.raises(EngineError, match="does not answer"):
         ensure(said)

@@ -157,7 +157,7 @@ def test_a_stopped_engine_finds_it_in_its_file(stopped, file, said, monkeypatch)
     seen = []
     monkeypatch.setattr(
         "pipeline.shell.spawn",
-        lambda argv, log: seen.append(json.loads(file.read_text())) or stopped.start(),
+        lambda argv, log, inherit: seen.append(json.loads(file.read_text())) or stopped.start(),
     )
     ensure(said)
     assert seen == [{"live-restore": True}]
