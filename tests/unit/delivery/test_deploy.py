@@ -286,8 +286,9 @@ def test_a_cancel_after_the_record_leaves_the_new_release_live(host: Host):
         cancels = iter([KeyboardInterrupt()])
 
         def sessions(self, colour):
-            for cancel in self.cancels:
-                raise cancel
+            if colour == "blue":  # what is left to do is to drain and stop it
+                for cancel in self.cancels:
+                    raise cancel
             return super().sessions(colour)
 
     outcome = host.deploy(B, traffic=Cancelled(host.world))
