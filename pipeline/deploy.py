@@ -33,7 +33,7 @@ from pipeline.traffic.folders import install
 __all__ = ["Delivery", "Pulled"]
 
 RETIRE_WAIT = 600.0  # seconds for a deployment that may fail and leave the standby
-RETIRE_LOOK = 5.0  # seconds between looks at whether a standby is still this deployment's
+RETIRE_LOOK = 2.0  # seconds between looks at whether a standby is still this deployment's
 
 
 class Pulled(Protocol):

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
 LOOKS = 3  # requests per replica, to see each
 ANYTHING = ("anything", "")
-# Processes: one that waits for the standby's end, and two that have yet to see that theirs is gone.
-WAITING = 3
+# Processes: one that waits for the end of the standby, and those that have yet to see theirs gone.
+WAITING = 5
 
 
 def answers(stage: "Stage", looks: int = LOOKS) -> set[str]:
