@@ -33,6 +33,7 @@ __all__ = [
     "summary",
 ]
 
+DEFAULT = "repository.default_branch"
 NOTHING = "0" * 40  # the commit before a branch's first
 SHOWN_FAILURES = 10  # as many as GitHub shows of one step
 
@@ -99,14 +100,14 @@ def _event(payload: Any, environ: Mapping[str, str]) -> Event:  # noqa: ANN401 -
         here = _field(payload, "pull_request.base.repo.full_name", str)
         fork = _find(payload, "pull_request.head.repo.full_name") != here
         if fork:
-            branch = _find(payload, "pull_request.head.label") or f"unknown:{branch}"
+            branch = str(_find(payload, "pull_request.head.label") or f"unknown:{branch}")
     elif name == "merge_group":
         commit = _field(payload, "merge_group.head_sha", str)
         base = _field(payload, "merge_group.base_sha", str)
         branch = _field(payload, "merge_group.base_ref", str).removeprefix("refs/heads/")
     else:
         commit = environ["GITHUB_SHA"]
-        if name == "push" and branch == _find(payload, "repository.default_branch"):
+        if name == "push" and branch and branch == _find(payload, DEFAULT):
             before = _find(payload, "before")
             base = None if before == NOTHING else before
     return Event(

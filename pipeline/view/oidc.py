@@ -1,4 +1,4 @@
-"""Asks GitHub for an identity token: a short-lived proof of which repository and workflow we are."""
+"""Asks GitHub for an identity token: a short-lived proof of which workflow we are."""
 
 import json
 import re

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import PipelineError
+from pipeline.view import github
 
 if TYPE_CHECKING:
     from pipeline.host.doctor import Check
@@ -57,6 +58,7 @@ def fail(error: PipelineError) -> None:
     sys.stderr.write(f"error: {error.message}\n")
     if error.hint:
         sys.stderr.write(f"next:  {error.hint}\n")
+    github.annotate(f"{error.message}\n{error.hint}".strip(), f"Exit code {error.exit_code}")
 
 
 def phases(seconds: Mapping[str, float]) -> None:
@@ -81,6 +83,21 @@ def outcome(value: "Outcome", *, up: Mapping[str, float] | None = None) -> None:
         )
     where = f" at {value.url}" if value.error is None else ""
     result(f"{value.deployment.outcome}: {value.release.sha} (release {value.release.id}){where}")
+    github.summary(_table(value))
+
+
+def _table(value: "Outcome") -> str:
+    """Return how a deployment ended, in Markdown."""
+    made, requests = value.deployment, value.deployment.requests
+    rows = {
+        "outcome": made.outcome,
+        "commit": f"`{value.release.sha}`",
+        "release": f"`{value.release.id}`",
+        "phases": ", ".join(f"{name} {seconds:.2f} s" for name, seconds in made.phases.items()),
+        "requests": f"{requests.get('sent', 0)} sent, {requests.get('failed', 0)} failed",
+    }
+    lines = [f"### {made.kind}", "", "| | |", "|---|---|"]
+    return "\n".join([*lines, *(f"| {name} | {text} |" for name, text in rows.items()), ""])
 
 
 def resumed(value: "Outcome") -> None:
