@@ -41,7 +41,7 @@ def prepare(session: nox.Session, *groups: str) -> None:
         environments.ensure(folder, groups, root=ROOT, report=session.log)
         held = fingerprint.read(folder)
     except PipelineError as exc:
-        session.error("\n".join(filter(None, (exc.details, exc.message, exc.hint))))
+        session.error("\n".join(filter(None, (exc.message, exc.details, exc.hint.rstrip(".")))))
     REPORTS.mkdir(exist_ok=True)
     shutil.copyfile(folder / fingerprint.FILE, REPORTS / f"env-{session.name}.json")
     session.log(f"environment {held.digest}, Python {held.python}")

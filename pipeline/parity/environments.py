@@ -130,8 +130,26 @@ def _make(folder: Path, requirements: str) -> None:
 def _uv(*argv: str) -> None:
     from uv import find_uv_bin
 
+    said: list[str] = []
     nothing = re.compile("(?!)")  # all that it sees is in `closed()`
-    shell.run([find_uv_bin(), *argv], timeout=TIMEOUT, cwd=Path("/"), env=closed(), inherit=nothing)
+    try:
+        shell.run(
+            [find_uv_bin(), *argv],
+            timeout=TIMEOUT,
+            cwd=Path("/"),
+            env=closed(),
+            inherit=nothing,
+            on_line=said.append,
+        )
+    except CommandError as exc:
+        # Of a refused hash uv first names the package, then every hash that it has in the lock.
+        lines = (line for line in said if not line.strip().startswith("sha256:"))
+        raise CommandError(
+            "An environment could not be made from poetry.lock.",
+            hint="A hash that does not match is refused: who changed it, lock or index? Else look"
+            " whether the package index can be reached.",
+            details="\n".join(lines) or exc.message,
+        ) from exc
 
 
 def _stamp(folder: Path) -> dict[str, Any]:
