@@ -157,8 +157,11 @@ def workflows(session: nox.Session) -> None:
 
 @nox.session(python=PYTHON)
 def parity(session: nox.Session) -> None:
-    """Show that a clone, CI's workflow by act and a poisoned shell give the same answers."""
+    """Show that a clone, act and a poisoned shell give the same answers; `-- --figures`: times."""
     prepare(session, "ops", "test", "act")
+    if session.posargs == ["--figures"]:
+        run(session, "python", "-m", "tests.parity.figures")
+        return
     run(session, "pytest", *seeds(), "tests/parity", *session.posargs)
 
 
