@@ -11,7 +11,8 @@ from invoke.context import Context
 from invoke.exceptions import Exit
 from invoke.tasks import task
 
-from pipeline.view import terminal
+from pipeline.errors import PipelineError
+from pipeline.view import github, terminal
 from pipeline.view.program import Program, command, confirm, interactive, process_started
 
 if TYPE_CHECKING:
@@ -247,13 +248,47 @@ def doctor(context: Context, *, json: bool = False) -> None:
 @task(help={"sha": SHA})
 @command
 def coverage_upload(context: Context, *, sha: str | None = None) -> None:
-    """Send coverage.xml to Codecov (CODECOV_TOKEN)."""
+    """Send coverage.xml to Codecov, as GitHub's job, with CODECOV_TOKEN, or from a fork."""
     from pipeline.image.commit import resolve_commit
     from pipeline.view.codecov import upload
 
-    settings = _settings()
-    commit = resolve_commit(sha, root=settings.root)
-    upload(settings, sha=commit, report=terminal.progress)
+    settings, event = _settings(), github.event()
+    named = event.commit if event and sha is None else sha
+    # Of a pull request, GitHub checks out a merge, and not always the commit that is merged.
+    commit = resolve_commit(named, root=settings.root, must_exist=False)
+    with github.group("codecov-cli"):
+        upload(settings, sha=commit, event=event, report=terminal.progress)
+
+
+@task(help={"base": "commit to compare with (default: GitHub's, or where main was left)"})
+@command
+def changes(context: Context, *, base: str | None = None) -> None:
+    """Tell whether anything but documentation has changed: whether the long jobs must run."""
+    from pipeline.image.commit import resolve_commit
+    from pipeline.parity.changes import since
+
+    root, event = _settings().root, github.event()
+    commit = event.base if event else None
+    if base is not None:
+        commit = resolve_commit(base, root=root)
+    found = since(commit, root=root)
+    terminal.changes(found)
+    github.output("heavy", "true" if found.heavy else "false")
+
+
+@task
+@command
+def green(context: Context) -> None:
+    """Tell whether each job of a run of GitHub's ended as it should (NEEDS)."""
+    from pipeline.parity.green import judge
+
+    found = judge(github.needs())
+    terminal.jobs(found)
+    if bad := [job.name for job in found if not job.green]:
+        raise PipelineError(
+            f"Not green: {', '.join(bad)}.",
+            hint="Look at those jobs; where they failed, the same gates fail on a laptop.",
+        )
 
 
 @task(

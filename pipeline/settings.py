@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 
 from pipeline.errors import UsageError
 
-__all__ = ["SECRET_VARIABLES", "Secret", "Settings", "load"]
+__all__ = ["RUNNER_KEYS", "SECRET_VARIABLES", "Secret", "Settings", "load"]
 
 ROOT = Path(__file__).resolve().parent.parent
 SHORTEST_LINE = 4  # characters; a shorter one ("}") would hide half of what is shown
@@ -228,7 +228,11 @@ def _variable(option: Field[Any]) -> str:
     return option.metadata["variable"] or f"PIPELINE_{option.name.upper()}"
 
 
-SECRET_VARIABLES = frozenset(
+# GitHub's keys for its runner, of which no program that we start has any need.
+RUNNER_KEYS = frozenset(
+    {"GITHUB_TOKEN", "GH_TOKEN", "ACTIONS_RUNTIME_TOKEN", "ACTIONS_ID_TOKEN_REQUEST_TOKEN"}
+)
+SECRET_VARIABLES = RUNNER_KEYS.union(
     _variable(option) for option in _options() if isinstance(option.default, Secret)
 )
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pipeline import shell
-from pipeline.errors import UsageError
+from pipeline.errors import CommandError, UsageError
 from pipeline.settings import Secret, Settings
 from pipeline.view import github
 
@@ -46,19 +46,23 @@ def upload(
     server = ("--url", settings.codecov_url) if settings.codecov_url else ()
     branch = (f"--branch={event.branch}",) if event and event.branch else ()
     number = (f"--pr={event.number}",) if event and event.number else ()
-    shell.run(
-        [
-            str(Path(sys.executable).parent / "codecovcli"),
-            *("--disable-telem", *server, "upload-coverage", "--fail-on-error"),
-            *("--plugin", "noop", "--disable-search", "--file", "coverage.xml"),
-            *("--sha", sha, *branch, *number),
-        ],
-        timeout=TIMEOUT,
-        cwd=cwd,
-        env={"CODECOV_TOKEN": token.reveal()} if token else {},
-        secrets=[token],
-        on_line=report,
-    )
+    argv = [
+        str(Path(sys.executable).parent / "codecovcli"),
+        *("--disable-telem", *server, "upload-coverage", "--fail-on-error"),
+        *("--plugin", "noop", "--disable-search", "--file", "coverage.xml"),
+        *("--sha", sha, *branch, *number),
+    ]
+    env = {"CODECOV_TOKEN": token.reveal()} if token else {}
+    try:
+        shell.run(argv, timeout=TIMEOUT, cwd=cwd, env=env, secrets=[token], on_line=report)
+    except CommandError as exc:
+        raise CommandError(
+            exc.message,
+            code=exc.code,
+            hint="Is CODECOV_TOKEN this repository's, and PIPELINE_CODECOV_URL the server that is"
+            " meant? Where Codecov has its trouble, run this again later.",
+            details=exc.details,
+        ) from exc
 
 
 def _token(settings: Settings, event: github.Event | None) -> Secret:

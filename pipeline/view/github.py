@@ -9,7 +9,6 @@ import json
 import os
 import re
 import sys
-import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -219,7 +218,7 @@ def output(name: str, value: str, environ: Mapping[str, str] = os.environ) -> No
         UnavailableError: GitHub's file cannot be written.
     """
     if path := environ.get("GITHUB_OUTPUT"):
-        end = uuid.uuid4().hex  # nobody's value can hold a line that is random
+        end = os.urandom(16).hex()  # nobody's value can hold a line that is random
         try:
             _append(path, f"{name}<<{end}\n{value}\n{end}\n")
         except OSError as exc:

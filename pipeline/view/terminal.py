@@ -12,17 +12,21 @@ if TYPE_CHECKING:
     from pipeline.host.doctor import Check
     from pipeline.image.ref import Built
     from pipeline.outcome import Outcome
+    from pipeline.parity.changes import Changes
+    from pipeline.parity.green import Job
     from pipeline.plan.plan import Plan
     from pipeline.settings import Settings
 
 __all__ = [
     "built",
+    "changes",
     "checks",
     "data",
     "deployments",
     "differences",
     "fail",
     "fingerprints",
+    "jobs",
     "outcome",
     "phases",
     "plan",
@@ -32,6 +36,8 @@ __all__ = [
     "settings",
     "status",
 ]
+
+SHOWN_PATHS = 5
 
 
 def progress(line: str) -> None:
@@ -178,6 +184,21 @@ def deployments(rows: Sequence[Mapping[str, Any]]) -> None:
         )
     if not rows:
         result("no deployments yet")
+
+
+def changes(value: "Changes") -> None:
+    """Show whether more than documentation changed, and why it is thought so."""
+    result(f"heavy: {'yes' if value.heavy else 'no'} ({value.reason})")
+    for path in value.paths[:SHOWN_PATHS]:  # named by anybody: no line of its own, no command
+        result(f"  - {path if path.isprintable() else ascii(path)}")
+    if (more := len(value.paths) - SHOWN_PATHS) > 0:
+        result(f"  and {more} more")
+
+
+def jobs(found: "Sequence[Job]") -> None:
+    """Show how the jobs of a run of GitHub's ended."""
+    for job in found:
+        result(f"{'ok' if job.green else 'BAD':<4} {job.name:<12} {job.result}")
 
 
 def fingerprints(found: Mapping[str, str]) -> None:

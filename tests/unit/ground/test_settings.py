@@ -70,7 +70,9 @@ def test_secrets_come_from_their_variables(tmp_path):
     assert loaded.env_content.reveal() == "A=1"
     assert loaded.codecov_token.reveal() == "t"
     assert loaded.registry_password.reveal() == "p"
-    assert {"ENV_FILE", "CODECOV_TOKEN", "PIPELINE_REGISTRY_PASSWORD"} == SECRET_VARIABLES
+    ours = {"ENV_FILE", "CODECOV_TOKEN", "PIPELINE_REGISTRY_PASSWORD"}
+    runners = {"GITHUB_TOKEN", "GH_TOKEN", "ACTIONS_RUNTIME_TOKEN"}
+    assert ours | runners | {"ACTIONS_ID_TOKEN_REQUEST_TOKEN"} == SECRET_VARIABLES
 
 
 def test_a_secret_in_pyproject_is_refused_and_not_shown(tmp_path):
