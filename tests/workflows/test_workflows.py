@@ -271,3 +271,15 @@ def test_a_variable_that_is_set_is_a_setting(workflow, job):
     known = {settings._variable(option) for option in settings._options()}
     for env in [workflow, job, *job["steps"]]:
         assert set(env.get("env", {})) <= known | {"SHA", "DOCKER_CONFIG", "NEEDS"}
+
+
+def test_what_zizmor_is_not_to_find_has_its_reason_beside_it():
+    ignored = [
+        line for path in FILES for line in path.read_text().splitlines() if "zizmor: ignore" in line
+    ]
+    assert ignored
+    for line in ignored:
+        assert re.search(r"zizmor: ignore\[[\w-]+\] \w+", line), line
+    rules = re.findall(r"^  [\w-]+:(.*)$", (GITHUB / "zizmor.yml").read_text(), re.MULTILINE)
+    assert rules
+    assert all(re.match(r" # \w+ ", comment) for comment in rules)
