@@ -317,5 +317,34 @@ def parity(context: Context, *, with_: str | None = None, json: bool = False) ->
         raise Exit(code=1)
 
 
+@task(help={"job": "only this and what it needs", "base": "commit before the push", "json": JSON})
+@command
+def ci(
+    context: Context, *, job: str | None = None, base: str | None = None, json: bool = False
+) -> None:
+    """Run GitHub's workflow of a clean clone of HEAD here, by act; exit 1 where a job fails."""
+    from pipeline.image.commit import resolve_commit
+    from pipeline.parity import ci as here
+
+    root = _settings().root
+    before = base and resolve_commit(base, root=root)
+    found = here.run(root, job=job, base=before, report=terminal.progress)
+    terminal.result("\n".join(here.table(found)))
+    if json:
+        terminal.data(found.as_dict())
+    if found.failed:
+        raise Exit(code=1)
+
+
+@task(help={"full": "the sessions that take long, too", "remove": "have git do so no longer"})
+@command
+def hooks(context: Context, *, full: bool = False, remove: bool = False) -> None:
+    """Have git run the gates before each push."""
+    from pipeline.parity import hooks as hook
+
+    root = _settings().root
+    terminal.result(hook.remove(root) if remove else hook.install(root, full=full))
+
+
 if __name__ == "__main__":
     Program(version="1").run(sys.argv)

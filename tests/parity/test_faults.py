@@ -32,7 +32,7 @@ class Fault:
 
 
 FAULTS = {
-    "lint": Fault("app/probes.py", "\n\ndef helper():\n    import os\n", {"lint"}),
+    "lint": Fault("app/probes.py", "\n\ndef helper() -> None:\n    import os\n", {"lint"}),
     "format": Fault("app/probes.py", "\n\nlate = {  }\n", {"lint", "format"}),
     "type": Fault("app/probes.py", '\n\nwrong: int = "text"\n', {"types"}),
     "test": Fault(

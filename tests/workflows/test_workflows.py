@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -213,7 +214,10 @@ def test_when_they_run():
 @pytest.mark.parametrize("step", USES_STEPS)
 def test_an_action_is_ours_or_pinned(step):
     if step["uses"].startswith("./"):
-        assert (ROOT / step["uses"] / "action.yml").is_file()
+        action = f"{step['uses'].removeprefix('./')}/action.yml"
+        assert (ROOT / action).is_file()
+        ignored = subprocess.run(["git", "check-ignore", action], check=False, cwd=ROOT, timeout=10)
+        assert ignored.returncode == 1, "no commit will have it"
     else:
         assert re.fullmatch(r"[\w.-]+/[\w./-]+@[0-9a-f]{40}", step["uses"])
 
