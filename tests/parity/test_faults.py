@@ -33,7 +33,7 @@ class Fault:
 
 FAULTS = {
     "lint": Fault("app/probes.py", "\n\ndef helper() -> None:\n    import os\n", {"lint"}),
-    "format": Fault("app/probes.py", "\n\nlate = {  }\n", {"lint", "format"}),
+    "format": Fault("app/probes.py", "\n\nlate = (1,2)\n", {"lint", "format"}),
     "type": Fault("app/probes.py", '\n\nwrong: int = "text"\n', {"types"}),
     "test": Fault(
         "tests/unit/app/test_probes.py",
