@@ -25,17 +25,17 @@ def drop_tests(clone):
         shutil.rmtree(clone.root / "tests/unit" / folder)
 
 
-# What is changed, and the jobs of ci.yml that must fail, of all that need no engine.
+UNUSED = "\n\ndef helper() -> None:\n    import os\n"
+FAILING = "\n\ndef test_fails():\n    assert 1 + 1 == 3\n"
+
+# What is changed; the jobs of ci.yml that must fail, of all that need no engine; what is said.
 FAULTS = {
-    "lint": (add("app/probes.py", "\n\ndef helper() -> None:\n    import os\n"), {"lint"}),
-    "format": (add("app/probes.py", "\n\nlate = (1,2)\n"), {"lint", "format"}),
-    "type": (add("app/probes.py", '\n\nwrong: int = "text"\n'), {"types"}),
-    "test": (
-        add("tests/unit/app/test_probes.py", "\n\ndef test_fails():\n    assert 1 + 1 == 3\n"),
-        {"tests"},
-    ),
-    "coverage": (drop_tests, {"tests"}),
-    "workflow": (call_something_else, {"workflows"}),
+    "lint": (add("app/probes.py", UNUSED), {"lint"}, "F401"),
+    "format": (add("app/probes.py", "\n\nlate = (1,2)\n"), {"lint", "format"}, "Would reformat"),
+    "type": (add("app/probes.py", '\n\nwrong: int = "text"\n'), {"types"}, "[assignment]"),
+    "test": (add("tests/unit/app/test_probes.py", FAILING), {"tests"}, "test_fails"),
+    "coverage": (drop_tests, {"tests"}, "Required test coverage of 90.0% not reached"),
+    "workflow": (call_something_else, {"workflows"}, "test_a_step_is_one_call"),
 }
 
 
@@ -56,7 +56,7 @@ def at_home(clone, jobs, **environ):
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_fault_fails_at_the_same_gate(clone, name):
-    change, guilty = FAULTS[name]
+    change, guilty, reason = FAULTS[name]
     change(clone)
     git(clone.root, "commit", "--quiet", "--all", "--message", f"A fault: {name}")
     # The tests take longer than all other gates; they run where it is they that must fail.
@@ -67,6 +67,7 @@ def test_a_fault_fails_at_the_same_gate(clone, name):
     for job in sorted(guilty):
         ran = clone.run(f"invoke ci --job {job} --json")
         assert ran.returncode == 1, ran.stdout
+        assert reason in ran.stdout
         found = json.loads(ran.stdout.splitlines()[-1])["jobs"][job]
         assert found["result"] == "failure"
         assert light_jobs()[job] in found["step"]
