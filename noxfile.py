@@ -121,7 +121,7 @@ def tests(session: nox.Session) -> None:
     """Run the unit tests; coverage as XML, HTML and text, at least 90 %."""
     prepare(session, "main", "ops", "test")
     reports = ("--cov-report=xml", "--cov-report=html", "--cov-report=term")
-    measure(session, *reports, *session.posargs)
+    measure(session, "--numprocesses=auto", *reports, *session.posargs)
 
 
 @nox.session(python=PYTHON)
