@@ -31,7 +31,11 @@ FAILING = "\n\ndef test_fails():\n    assert 1 + 1 == 3\n"
 # What is changed; the jobs of ci.yml that must fail, of all that need no engine; what is said.
 FAULTS = {
     "lint": (add("app/probes.py", UNUSED), {"lint"}, "F401"),
-    "format": (add("app/probes.py", "\n\nlate = (1,2)\n"), {"lint", "format"}, "would be reformatted"),
+    "format": (
+        add("app/probes.py", "\n\nlate = (1,2)\n"),
+        {"lint", "format"},
+        "would be reformatted",
+    ),
     "type": (add("app/probes.py", '\n\nwrong: int = "text"\n'), {"types"}, "[assignment]"),
     "test": (add("tests/unit/app/test_probes.py", FAILING), {"tests"}, "test_fails"),
     "coverage": (drop_tests, {"tests"}, "Required test coverage of 90.0% not reached"),

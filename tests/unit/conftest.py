@@ -3,6 +3,7 @@
 import os
 import shutil
 import socket
+import sqlite3
 import subprocess
 from pathlib import Path
 
@@ -47,6 +48,25 @@ def _guard(monkeypatch):
     monkeypatch.setattr(SOCKET, "connect", guarded_connect)
 
 
+@pytest.fixture
+def no_power_cuts(monkeypatch):
+    """Spare the disk, for tests that nothing tells what a power cut would have left."""
+
+    class Unsynced(sqlite3.Connection):
+        def __init__(self, *where, **how):
+            super().__init__(*where, **how)
+            self.execute("PRAGMA synchronous = OFF")
+            self.execute("PRAGMA journal_mode = MEMORY")
+
+    def connect(*where, **how):
+        return open_database(*where, factory=Unsynced, **how)
+
+    open_database = sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", connect)
+    monkeypatch.setattr(sqlite3.dbapi2, "connect", connect)  # which is what SQLAlchemy calls
+    monkeypatch.setattr(os, "fsync", os.fstat)  # which also takes nothing but open files
+
+
 @pytest.fixture(autouse=True)
 def _plain_environment(monkeypatch):
     """Take away what the caller's shell says about the pipeline."""
@@ -56,3 +76,4 @@ def _plain_environment(monkeypatch):
             "CODECOV_TOKEN",
         }:
             monkeypatch.delenv(name)
+    monkeypatch.setenv("GIT_TEMPLATE_DIR", "")  # no sample hooks in every repository

@@ -1,9 +1,11 @@
 import asyncio
 import logging
+from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
 
+from app import application
 from app import settings as app_settings
 from app.application import create_app
 
@@ -30,7 +32,7 @@ def _logging_as_it_was():
 
 
 @pytest.fixture
-def settings(tmp_path):
+def settings(tmp_path, no_power_cuts):
     return app_settings.Settings(database_url=f"sqlite:///{tmp_path}/tasks.db", app_sha=SHA)
 
 
@@ -42,9 +44,33 @@ def unreachable(tmp_path):
     )
 
 
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory):
+    """A database that is at head, to be copied; to migrate one takes longer."""
+    from app import migrate
+    from app.database import open_engine
+
+    file = tmp_path_factory.mktemp("migrated") / "tasks.db"
+    engine = open_engine(app_settings.parse_url(f"sqlite:///{file}"))
+    migrate.upgrade(engine)
+    engine.dispose()
+    return file.read_bytes()
+
+
 @pytest.fixture
-def client(settings):
-    """A service that has been started and is warm."""
+def cold(monkeypatch):
+    """Leave the warm-up out, for tests to which it makes no difference: it takes the most time."""
+
+    async def nothing(app):
+        pass
+
+    monkeypatch.setattr(application, "warm_up", nothing)
+
+
+@pytest.fixture
+def client(settings, migrated):
+    """A service that has been started and is warm, if the test is not `cold`."""
+    Path(settings.database_url.database).write_bytes(migrated)
     with TestClient(create_app(settings)) as client:
         client.portal.call(asyncio.wait, {client.app.state.warm_up})
         yield client

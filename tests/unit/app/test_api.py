@@ -5,6 +5,8 @@ from fastapi.testclient import TestClient
 
 from app.application import create_app
 
+pytestmark = pytest.mark.usefixtures("cold")
+
 TASKS = "/api/v1/tasks"
 
 

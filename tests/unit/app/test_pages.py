@@ -5,6 +5,8 @@ from app.application import create_app
 from app.pages import PAGE_SIZE
 from tests.unit.app.conftest import SHA
 
+pytestmark = pytest.mark.usefixtures("cold")
+
 
 def add(client, title):
     answer = client.post("/tasks", data={"title": title}, follow_redirects=False)

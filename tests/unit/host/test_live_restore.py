@@ -54,7 +54,9 @@ def running(clients, file):
 
     clients.commands.plan("docker info", info)
     with subprocess.Popen(
-        [program, "-c", DOCKERD, reloaded], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [program, "-I", "-S", "-c", DOCKERD, reloaded],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
     ) as process:
         process.stdout.readline()  # it has its name, and its handler
         daemon.PID_FILE.write_text(str(process.pid))

@@ -1,7 +1,10 @@
 """A checkout with real git, and an engine with its registry in memory."""
 
+import os
+import shutil
 import subprocess
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -9,6 +12,15 @@ import pytest
 from pipeline.image.commit import Commit
 from pipeline.settings import Secret, Settings
 from tests.fake_docker import SHA, FakeDocker, install
+
+WHO = ("AUTHOR", "COMMITTER")
+GIT = {
+    "GIT_CONFIG_GLOBAL": "/dev/null",
+    "GIT_CONFIG_NOSYSTEM": "1",
+    **{f"GIT_{who}_NAME": "t" for who in WHO},
+    **{f"GIT_{who}_EMAIL": "t@example.org" for who in WHO},
+    **{f"GIT_{who}_DATE": "2026-01-02T03:04:05+01:00" for who in WHO},
+}
 
 
 @pytest.fixture
@@ -43,36 +55,44 @@ def lines() -> list[str]:
     return []
 
 
+def git_in(root: Path, *args: str, **how: object) -> str:
+    return subprocess.run(
+        ["git", *args], cwd=root, check=True, capture_output=True, text=True, **how
+    ).stdout.strip()
+
+
 @pytest.fixture
 def git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
-    """Run git in a fresh repository, `tmp_path / "checkout"`."""
+    """Run git in `tmp_path / "checkout"`."""
     root = tmp_path / "checkout"
     root.mkdir()
-    monkeypatch.setenv("GIT_CONFIG_GLOBAL", "/dev/null")
-    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
     for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"):
         monkeypatch.delenv(name, raising=False)
-    for who in ("AUTHOR", "COMMITTER"):
-        monkeypatch.setenv(f"GIT_{who}_NAME", "t")
-        monkeypatch.setenv(f"GIT_{who}_EMAIL", "t@example.org")
-        monkeypatch.setenv(f"GIT_{who}_DATE", "2026-01-02T03:04:05+01:00")
-
-    def run(*args: str) -> str:
-        return subprocess.run(
-            ["git", *args], cwd=root, check=True, capture_output=True, text=True
-        ).stdout.strip()
-
-    run("init", "-q", "-b", "main")
-    return run
+    for name, value in GIT.items():
+        monkeypatch.setenv(name, value)
+    return partial(git_in, root)
 
 
-@pytest.fixture
-def root(git: Callable[..., str], tmp_path: Path) -> Path:
-    """The checkout, with one commit."""
-    root = tmp_path / "checkout"
+@pytest.fixture(scope="session")
+def one_commit(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository with one commit, to be copied; to make one takes longer."""
+    root = tmp_path_factory.mktemp("repository")
     (root / "migrations").mkdir()
     (root / "migrations" / "one.py").write_text("1")
     (root / "file").write_text("committed")
-    git("add", "-A")
-    git("commit", "-q", "-m", "one")
+    for args in (("init", "-q", "-b", "main"), ("add", "-A"), ("commit", "-q", "-m", "one")):
+        git_in(root, *args, env={"PATH": os.environ["PATH"], "GIT_TEMPLATE_DIR": ""} | GIT)
+    return root
+
+
+def copy(source: str, target: str) -> None:
+    """Copy a small file; what shutil asks the kernel for takes three times as long."""
+    Path(target).write_bytes(Path(source).read_bytes())
+
+
+@pytest.fixture
+def root(git: Callable[..., str], tmp_path: Path, one_commit: Path) -> Path:
+    """The checkout, with one commit."""
+    root = tmp_path / "checkout"
+    shutil.copytree(one_commit, root, dirs_exist_ok=True, copy_function=copy)
     return root

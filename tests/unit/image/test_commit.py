@@ -47,7 +47,7 @@ def test_malformed_text_never_reaches_git(text, tmp_path, monkeypatch):
         assert len(refused.value.message) < 200
 
 
-@given(st.text(max_size=60))
+@given(st.text(max_size=60) | st.text("0123456789abcdefABCDEF", min_size=38, max_size=42))
 def test_whatever_is_typed_is_a_full_hash_or_refused(text):
     def no_git(*args, **how):
         raise CommandError("`git` is not installed")
@@ -83,6 +83,7 @@ class TestResolve:
         assert "git fetch" in unknown.value.hint
 
     def test_a_repository_without_a_commit(self, git, tmp_path):
+        git("init", "-q", "-b", "main")
         with pytest.raises(UsageError, match="has no commit 'HEAD'"):
             resolve_commit(None, root=tmp_path / "checkout")
 

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,7 +15,6 @@ from pipeline.release import lock
 
 HOLD = """
 import sys
-import threading
 from pathlib import Path
 from pipeline.release import lock
 with lock.hold(Path(sys.argv[1]), command="deploy --sha abc"):
@@ -29,7 +27,7 @@ with lock.hold(Path(sys.argv[1]), command="deploy --sha abc"):
 def another_process(path):
     """Hold the lock in another process; leaving the block ends it in good order."""
     child = subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(path)],
+        [sys.executable, "-S", "-c", HOLD, str(path)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -161,9 +159,13 @@ def test_a_full_disk_is_told_and_lets_go_of_it(path, monkeypatch):
 
 def test_it_is_waited_for_as_long_as_asked(path):
     with another_process(path) as child:
-        threading.Timer(0.2, child.stdin.close).start()
         told = []
-        with lock.hold(path, command="mine", wait=30, report=told.append):
+
+        def report(text):
+            told.append(text)
+            child.stdin.close()  # which ends it
+
+        with lock.hold(path, command="mine", wait=30, report=report):
             assert told == [f"waiting for `deploy --sha abc`, process {child.pid}"]
             assert lock.holder(path)["pid"] == os.getpid()
 
@@ -172,7 +174,7 @@ def test_a_wait_has_an_end(path):
     with (
         another_process(path),
         pytest.raises(LockedError),
-        lock.hold(path, command="mine", wait=0.1),
+        lock.hold(path, command="mine", wait=0.05),
     ):
         pytest.fail("two at once")
 
@@ -192,7 +194,7 @@ with lock.hold(Path({str(path)!r}), command="deploy --sha abc"):
     )
 """
     killed = subprocess.run(
-        [sys.executable, "-c", program],
+        [sys.executable, "-S", "-c", program],
         capture_output=True,
         text=True,
         cwd=Path(__file__).parents[3],

@@ -2,6 +2,7 @@
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -45,14 +46,33 @@ def part(path):
     return Path(path).relative_to(ROOT / "pipeline").with_suffix("").parts[0]
 
 
+def called(path):
+    """Return what a file is called in every checkout."""
+    return path.relative_to(ROOT).as_posix()
+
+
+@cache
+def nodes(path):
+    """Return all that a file's syntax tree is made of."""
+    return list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+
+
+@cache
 def imports(path):
     """Return the dotted names that a file imports; what only type checkers read does not count."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    for node in ast.walk(tree):
-        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
-            node.body = []
+    unread = {
+        id(inner)
+        for node in nodes(path)
+        if isinstance(node, ast.If)
+        and isinstance(node.test, ast.Name)
+        and node.test.id == "TYPE_CHECKING"
+        for statement in node.body
+        for inner in ast.walk(statement)
+    }
     found = set()
-    for node in ast.walk(tree):
+    for node in nodes(path):
+        if id(node) in unread:
+            continue
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -67,8 +87,8 @@ def files(package):
 
 def known(path):
     """Return the other parts of pipeline/ that a file imports."""
-    names = [name.split(".") for name in imports(path)]
-    return {name[1] for name in names if name[0] == "pipeline"} - {part(path), "__init__"}
+    names = [dotted.split(".") for dotted in imports(path)]
+    return {each[1] for each in names if each[0] == "pipeline"} - {part(path), "__init__"}
 
 
 def test_every_part_has_its_place():
@@ -76,7 +96,7 @@ def test_every_part_has_its_place():
     assert parts <= {*TOP, *GROUND, *WINGS}
 
 
-@pytest.mark.parametrize("path", files("pipeline"), ids=str)
+@pytest.mark.parametrize("path", files("pipeline"), ids=called)
 def test_an_arrow_runs_downwards_only(path):
     here = part(path)
     if here in WINGS:
@@ -89,7 +109,7 @@ def test_an_arrow_runs_downwards_only(path):
     assert known(path) <= allowed
 
 
-@pytest.mark.parametrize("path", files("pipeline"), ids=str)
+@pytest.mark.parametrize("path", files("pipeline"), ids=called)
 def test_what_is_foreign_has_one_door(path):
     for name in imports(path):
         assert part(path) in FOREIGN.get(name.split(".")[0], {part(path)}), name
@@ -110,11 +130,15 @@ def test_service_and_pipeline_do_not_know_each_other(package, other):
     assert not users
 
 
-@pytest.mark.parametrize("path", [*files("pipeline"), ROOT / "tasks.py"], ids=str)
+@pytest.mark.parametrize("path", [*files("pipeline"), ROOT / "tasks.py"], ids=called)
 def test_the_environment_is_read_in_one_place(path):
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    read = {ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
-    read &= {"os.environ", "os.getenv", "os.environb"}
+    read = {
+        node.attr
+        for node in nodes(path)
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.value, ast.Name)
+        and node.value.id == "os"
+    } & {"environ", "getenv", "environb"}
     # The reporting module has a variable of GitHub's for everything; closing an environment is
     # what environments.py is for.
     readers = {"settings.py", "shell.py", "github.py", "oidc.py", "environments.py"}
@@ -128,12 +152,12 @@ def test_the_environment_is_read_in_one_place(path):
         *files("app"),
         *(ROOT / name for name in ("tasks.py", "noxfile.py", "bin/lock")),
     ],
-    ids=str,
+    ids=called,
 )
 def test_nothing_depends_on_running_in_ci(path):
     strings = {
         node.value
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for node in nodes(path)
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
     }
     # What they change is how output looks, and of which commit a result is; never what is done.

@@ -67,7 +67,10 @@ def test_a_setting_is_documented_as_it_is(variable):
     assert f"| `{variable}` | {default} | {about} |" in COMMANDS
 
 
-@pytest.mark.parametrize("path", [*sorted(ROOT.glob("docs/**/*.md")), ROOT / "README.md"], ids=str)
-def test_links_between_documents_lead_somewhere(path):
+@pytest.mark.parametrize(
+    "name", [*sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("docs/**/*.md")), "README.md"]
+)
+def test_links_between_documents_lead_somewhere(name):
+    path = ROOT / name
     for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", path.read_text(encoding="utf-8")):
         assert (path.parent / target).exists(), target
