@@ -63,7 +63,7 @@ def test_a_warm_up_that_hangs_holds_nobody_up(settings, held, monkeypatch, lines
     with TestClient(create_app(settings)) as client:
         began = time.monotonic()
         finish(client)
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 25
         assert client.get("/ready").status_code == 200
         assert client.get("/").status_code == 200
         held.set()
@@ -85,9 +85,9 @@ def test_a_service_that_stops_ends_its_warm_up(settings, monkeypatch):
 
     async def live():
         app = create_app(settings)
-        async with app.router.lifespan_context(app), asyncio.timeout(5):
+        async with app.router.lifespan_context(app), asyncio.timeout(25):
             await hanging.wait()
-        await asyncio.wait_for(ended.wait(), 5)
+        await asyncio.wait_for(ended.wait(), 25)
         assert app.state.warm_up.cancelled()
 
     monkeypatch.setattr(warm, "_exercise", hang)

@@ -5,9 +5,9 @@ from typing import ClassVar
 
 import pytest
 
-from pipeline.errors import ReleaseFailedError, UndoFailedError
+from pipeline.errors import ReleaseFailedError, UnavailableError, UndoFailedError
 from pipeline.ports import Answer
-from pipeline.release.ledger import Deployment
+from pipeline.release.ledger import Deployment, Ledger
 from pipeline.status import status
 from tests.fakes import FakeProbe, FakeTraffic, Killed
 from tests.unit.delivery.conftest import A, B, Host, reference
@@ -224,6 +224,38 @@ def test_what_has_requests_is_not_checked_again(host: Host):
 
     host.delivery(traffic=Careful(host.world)).resume()
     assert host.world.live == "blue"
+
+
+class Failing(Ledger):
+    """Cannot write that a deployment has ended: after the journal, and that it is live."""
+
+    def __init__(self, host: Host, error: BaseException) -> None:
+        super().__init__(host.delivery().state.ledger)
+        self.error, self.records = error, 0
+
+    def record(self, deployment: Deployment) -> int:
+        self.records += 1
+        if self.records == 3:
+            raise self.error
+        return super().record(deployment)
+
+
+def test_a_cancel_while_the_end_is_recorded_comes_too_late(host: Host):
+    ledger = Failing(host, KeyboardInterrupt())
+    assert host.deploy(A, ledger=ledger).error is None
+    assert ledger.records == 4
+    assert ledger.unfinished() is None
+    assert ledger.live()[1].sha == A
+
+
+def test_an_end_that_cannot_be_recorded_is_said_and_is_for_the_next_command(host: Host):
+    ledger = Failing(host, UnavailableError("disk full"))
+    assert host.deploy(A, ledger=ledger).error is None
+    assert "warning: disk full" in host.said
+    assert ledger.unfinished()[0].outcome == "live"
+    host.delivery().resume()
+    assert ledger.unfinished() is None
+    assert ledger.live()[1].sha == A
 
 
 def test_a_killed_deployment_is_interrupted_also_while_what_it_started_works(

@@ -156,7 +156,7 @@ def observe(*plan, enough):
     with Server(*plan, enough=enough) as server:
         prober = Prober(probe=HealthProbe(path="/health", host="h"), address=server.address)
         with prober:
-            assert server.seen_enough.wait(5)
+            assert server.seen_enough.wait(30)
     assert not prober._thread.is_alive()
     return prober, server
 
