@@ -76,4 +76,6 @@ def _plain_environment(monkeypatch):
             "CODECOV_TOKEN",
         }:
             monkeypatch.delenv(name)
-    monkeypatch.setenv("GIT_TEMPLATE_DIR", "")  # no sample hooks in every repository
+    # Repositories of tests need no sample hooks, and no disk to be waited for.
+    monkeypatch.setenv("GIT_TEMPLATE_DIR", "")
+    monkeypatch.setenv("GIT_TEST_FSYNC", "0")
