@@ -19,9 +19,15 @@ OURS = {
     "distro": apt.Distro(id="debian", codename="bookworm"),
 }
 READY = "Docker Engine 26.1.5 answers, with Compose 2.26 and buildx"
+# It waits for the signal: a handler does not run while Python is about to read, and then reads.
 DOCKERD = """
-import pathlib, signal, sys
-signal.signal(signal.SIGHUP, lambda *_: pathlib.Path(sys.argv[1]).touch())
+import pathlib, signal, sys, threading
+hangups = {signal.SIGHUP}
+signal.pthread_sigmask(signal.SIG_BLOCK, hangups)
+def reload():
+    while signal.sigwait(hangups):
+        pathlib.Path(sys.argv[1]).touch()
+threading.Thread(target=reload, daemon=True).start()
 print(flush=True)
 input()
 """
@@ -58,7 +64,7 @@ def running(clients, file):
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     ) as process:
-        process.stdout.readline()  # it has its name, and its handler
+        process.stdout.readline()  # it has its name, and waits
         daemon.PID_FILE.write_text(str(process.pid))
         yield clients
         process.communicate(b"\n")

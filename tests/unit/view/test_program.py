@@ -118,6 +118,7 @@ def test_what_goes_well_ends_well():
 @pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_cancel_is_exit_1(sign, capsys):
     signal.signal(sign, signal.SIG_DFL)  # whatever we were started by, nohup say
+
     @command
     def body(context, *, json=False):
         os.kill(os.getpid(), sign)
