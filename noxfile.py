@@ -121,7 +121,8 @@ def tests(session: nox.Session) -> None:
     """Run the unit tests; coverage as XML, HTML and text, at least 90 %."""
     prepare(session, "main", "ops", "test")
     reports = ("--cov-report=xml", "--cov-report=html", "--cov-report=term")
-    measure(session, "--numprocesses=auto", *reports, *session.posargs)
+    # Two everywhere, so that the same tests share a process.
+    measure(session, "--numprocesses=2", *reports, *session.posargs)
 
 
 @nox.session(python=PYTHON)
