@@ -14,7 +14,7 @@ from pathlib import Path
 import nox
 
 ROOT = Path(__file__).resolve().parent
-sys.path.insert(0, str(ROOT))  # nox itself is not started here
+sys.path.insert(0, str(ROOT))  # nox loads this file by its name, from anywhere
 
 from pipeline.errors import PipelineError  # noqa: E402
 from pipeline.parity import environments, fingerprint  # noqa: E402

@@ -62,10 +62,8 @@ def cold():
 def main():
     here = Checkout(ROOT)
     nox(here, "nox -s lint")  # whatever is stale is mended before anything is measured
-    bare, session = (
-        seconds(ruff, rounds=ROUNDS),
-        seconds(lambda: nox(here, "nox -s lint"), rounds=ROUNDS),
-    )
+    bare = seconds(ruff, rounds=ROUNDS)
+    session = seconds(lambda: nox(here, "nox -s lint"), rounds=ROUNDS)
     steps, calls = delegated()
     figures = [
         ("workflow steps that are one nox or invoke call", f"{calls} of {steps}", "all"),

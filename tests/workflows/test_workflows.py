@@ -15,6 +15,7 @@ from invoke.parser import Parser
 import noxfile
 import tasks
 from pipeline import settings
+from pipeline.parity import green, hooks
 
 ROOT = Path(__file__).resolve().parents[2]
 GITHUB = ROOT / ".github"
@@ -145,6 +146,17 @@ def test_documentation_alone_does_not_start_what_is_heavy(job):
 def test_what_is_light_always_runs():
     for name in set(CI["jobs"]) - {*HEAVY, "coverage", "all-green"}:
         assert not CI["jobs"][name].keys() & {"if", "needs"}
+
+
+def test_only_what_documentation_does_not_start_may_be_skipped():
+    conditional = {name for name, job in CI["jobs"].items() if "heavy" in job.get("if", "")}
+    assert conditional == green.MAY_BE_SKIPPED
+
+
+def test_the_hook_runs_what_ci_requires():
+    gates = [f"./bin/{run}" for job in HEAVY for run in runs(CI["jobs"][job]) if "nox" in run]
+    assert hooks.SCRIPT.splitlines()[-1] == "./bin/nox"  # its sessions: the light jobs, above
+    assert hooks.HEAVY.splitlines() == gates
 
 
 def test_a_required_check_always_starts():
