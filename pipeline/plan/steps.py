@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pipeline.errors import PipelineError, TrafficError
 from pipeline.plan.plan import Step
 from pipeline.plan.watching import POLL, Known, Watching
-from pipeline.ports import Bundle, Colour
+from pipeline.ports import Bundle, Colour, other
 from pipeline.settings import Secret
 
 __all__ = ["Steps"]
@@ -80,16 +80,22 @@ class Steps(Watching):
 
     def _join(self, colour: Colour) -> None:
         self.traffic.hold(colour)
+        # `both` has checks of its own: it gets no request before all who serve have passed them.
+        old = other(colour)
+        serving = {each.address for each in self.traffic.servers(old) if each.healthy}
+        self._let_in(old, serving, len(serving))
         self.traffic.switch("both")
 
     def _admit(self, colour: Colour, replicas: int) -> None:
+        self._let_in(colour, self.addresses(colour), replicas)
+
+    def _let_in(self, colour: Colour, waiting: set[str], wanted: int) -> None:
         deadline = self.clock.monotonic() + self.deadlines.start
-        waiting = self.addresses(colour)
         while waiting := {each for each in waiting if not self.traffic.admit(each)}:
             if self.clock.monotonic() > deadline:
                 raise self.failure(
                     colour,
-                    f"Not all {replicas} replicas of {colour} passed the proxy's check within"
+                    f"Not all {wanted} replicas of {colour} passed the proxy's check within"
                     f" {self.deadlines.start:g} s ({', '.join(sorted(waiting))}).",
                 )
             self.clock.sleep(POLL)

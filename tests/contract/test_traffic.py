@@ -125,6 +125,7 @@ def mixed(lab: Lab) -> None:
     wait_healthy(lab, "blue", replicas=2)
     lab.traffic.switch("blue")
     lab.traffic.hold("green")
+    admit(lab, "blue")  # whose checks for both colours are others
     assert lab.traffic.switch("both") == "blue"
     assert lab.traffic.live() == "both"
 
