@@ -4,27 +4,27 @@
 """
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from invoke.context import Context
 from invoke.exceptions import Exit
 from invoke.tasks import task
 
-from pipeline.errors import PipelineError
-from pipeline.view import github, terminal
+from ci_tasks import changes, ci, coverage_upload, green, hooks, parity  # noqa: F401 - tasks
+from pipeline.view import terminal
 from pipeline.view.program import Program, command, confirm, interactive, process_started
+from pipeline.view.terminal import JSON, SHA
 
 if TYPE_CHECKING:
+    from pipeline.image.ref import Built
     from pipeline.outcome import Outcome
     from pipeline.settings import Settings
     from pipeline.ship import Shipping
     from pipeline.up import Consent
 
-SHA = "commit: a full hash, or anything that git resolves here (default: HEAD)"
 YES = "install what is missing without asking"
 WAIT = "seconds to wait for another deployment to end (default: 0)"
-JSON = "print one JSON object as the last line"
+PLATFORMS = "such as linux/amd64,linux/arm64 (default: this machine's)"
 
 
 def _settings(**flags: str | None) -> "Settings":
@@ -45,6 +45,12 @@ def _consent(*, yes: bool) -> "Consent":
     from pipeline.up import Consent
 
     return Consent(yes=yes, interactive=interactive(), confirm=confirm)
+
+
+def _show(built: "Built", *, json: bool) -> None:
+    terminal.built(built)
+    if json:
+        terminal.data(vars(built))
 
 
 def _finish(outcome: "Outcome", *, json: bool, up: dict[str, float] | None = None) -> None:
@@ -83,38 +89,84 @@ def down(context: Context, *, volumes: bool = False, json: bool = False) -> None
         terminal.data({"outcome": "stopped", "volumes": volumes})
 
 
-@task(help={"yes": YES, "json": JSON})
+@task(help={"yes": YES, "engine": "leave the base images alone", "json": JSON})
 @command
-def host(context: Context, *, yes: bool = False, json: bool = False) -> None:
+def host(context: Context, *, yes: bool = False, engine: bool = False, json: bool = False) -> None:
     """Make sure of the Docker Engine and the base images."""
     from pipeline.up import host as run
 
-    phases = run(consent=_consent(yes=yes), report=terminal.progress)
+    phases = run(consent=_consent(yes=yes), report=terminal.progress, engine_only=engine)
     terminal.phases(phases)
     if json:
         terminal.data({"phases": phases})
 
 
-@task(help={"sha": SHA, "no_cache": "take no layer from the cache", "json": JSON})
+@task(
+    help={
+        "sha": SHA,
+        "platforms": PLATFORMS,
+        "push": "then push it",
+        "part": "of one platform, for `invoke manifest`",
+        "dirty": "the files as they are; never pushed",
+        "no_cache": "take no layer from the cache",
+        "json": JSON,
+    }
+)
 @command
 def build(
-    context: Context, *, sha: str | None = None, no_cache: bool = False, json: bool = False
+    context: Context,
+    *,
+    sha: str | None = None,
+    platforms: str | None = None,
+    push: bool = False,
+    part: bool = False,
+    dirty: bool = False,
+    no_cache: bool = False,
+    json: bool = False,
 ) -> None:
-    """Build the image of a commit (never of the working tree)."""
-    built = _shipping().build(sha, no_cache=no_cache)
-    terminal.built(built)
-    if json:
-        terminal.data(vars(built))
+    """Build the image of a commit (of the working tree only with --dirty)."""
+    shipping = _shipping(platforms=platforms)
+    _show(shipping.build(sha, no_cache=no_cache, push=push, part=part, dirty=dirty), json=json)
+
+
+@task(
+    help={
+        "sha": SHA,
+        "platforms": PLATFORMS,
+        "part": "of one platform, for `invoke manifest`",
+        "json": JSON,
+    }
+)
+@command
+def push(
+    context: Context,
+    *,
+    sha: str | None = None,
+    platforms: str | None = None,
+    part: bool = False,
+    json: bool = False,
+) -> None:
+    """Push the image of a commit under all its tags, and check what the registry has."""
+    _show(_shipping(platforms=platforms).push(sha, part=part), json=json)
+
+
+@task(help={"sha": SHA, "platforms": PLATFORMS, "json": JSON})
+@command
+def manifest(
+    context: Context, *, sha: str | None = None, platforms: str | None = None, json: bool = False
+) -> None:
+    """Make one image of the parts that were pushed for each platform."""
+    _show(_shipping(platforms=platforms).merge(sha), json=json)
 
 
 @task(help={"sha": SHA, "json": JSON})
 @command
-def push(context: Context, *, sha: str | None = None, json: bool = False) -> None:
-    """Push the image of a commit under all its tags, and check what the registry has."""
-    built = _shipping().push(sha)
-    terminal.built(built)
+def inspect(context: Context, *, sha: str | None = None, json: bool = False) -> None:
+    """Show what the registry has of a commit: layers, packages, platforms, attestations."""
+    found = _shipping().about(sha)
+    terminal.image(found)
     if json:
-        terminal.data(vars(built))
+        terminal.data(found)
 
 
 @task
@@ -235,115 +287,14 @@ def doctor(context: Context, *, json: bool = False) -> None:
     """Look at everything a deployment needs; print every setting and where it comes from."""
     from pipeline.host.doctor import checks
 
-    settings = _settings()
-    found = checks(settings)
-    terminal.settings(settings)
+    shipping = _shipping()
+    found = checks(shipping.settings, prove=shipping.prove)
+    terminal.settings(shipping.settings)
     terminal.checks(found)
     if json:
         terminal.data({"checks": [vars(check) for check in found]})
     if any(check.status == "fail" for check in found):
         raise Exit(code=1)
-
-
-@task(help={"sha": SHA})
-@command
-def coverage_upload(context: Context, *, sha: str | None = None) -> None:
-    """Send coverage.xml to Codecov, as GitHub's job, with CODECOV_TOKEN, or from a fork."""
-    from pipeline.image.commit import resolve_commit
-    from pipeline.view.codecov import upload
-
-    settings, event = _settings(), github.event()
-    named = event.commit if event and sha is None else sha
-    # Of a pull request, GitHub checks out a merge, and not always the commit that is merged.
-    commit = resolve_commit(named, root=settings.root, must_exist=False)
-    with github.group("codecov-cli"):
-        upload(settings, sha=commit, event=event, report=terminal.progress)
-
-
-@task(help={"base": "commit to compare with (default: GitHub's, or where main was left)"})
-@command
-def changes(context: Context, *, base: str | None = None) -> None:
-    """Tell whether anything but documentation has changed: whether the long jobs must run."""
-    from pipeline.image.commit import resolve_commit
-    from pipeline.parity.changes import since
-
-    root, event = _settings().root, github.event()
-    commit = event.base if event else None
-    if base is not None:
-        commit = resolve_commit(base, root=root)
-    found = since(commit, root=root)
-    terminal.changes(found)
-    github.output("heavy", "true" if found.heavy else "false")
-
-
-@task
-@command
-def green(context: Context) -> None:
-    """Tell whether each job of a run of GitHub's ended as it should (NEEDS)."""
-    from pipeline.parity.green import judge
-
-    found = judge(github.needs())
-    terminal.jobs(found)
-    if bad := [job.name for job in found if not job.green]:
-        raise PipelineError(
-            f"Not green: {', '.join(bad)}.",
-            hint="Look at those jobs; where they failed, the same gates fail on a laptop.",
-        )
-
-
-@task(
-    help={
-        "with_": "somebody else's reports/ or one env-<session>.json (default: show our own)",
-        "json": JSON,
-    }
-)
-@command
-def parity(context: Context, *, with_: str | None = None, json: bool = False) -> None:
-    """Compare what our sessions ran on with what theirs did; exit 1 where it differs."""
-    from pipeline.parity import fingerprint
-
-    here = _settings().root / "reports"
-    if with_ is None:
-        found = {name: each.digest for name, each in fingerprint.reports(here).items()}
-        terminal.fingerprints(found)
-        if json:
-            terminal.data(found)
-        return
-    differences = fingerprint.compare_reports(here, Path(with_))
-    terminal.differences(differences)
-    if json:
-        terminal.data({"differences": differences})
-    if differences:
-        raise Exit(code=1)
-
-
-@task(help={"job": "only this and what it needs", "base": "commit before the push", "json": JSON})
-@command
-def ci(
-    context: Context, *, job: str | None = None, base: str | None = None, json: bool = False
-) -> None:
-    """Run GitHub's workflow of a clean clone of HEAD here, by act; exit 1 where a job fails."""
-    from pipeline.image.commit import resolve_commit
-    from pipeline.parity import ci as here
-
-    root = _settings().root
-    before = base and resolve_commit(base, root=root)
-    found = here.run(root, job=job, base=before, report=terminal.progress)
-    terminal.result("\n".join(here.table(found)))
-    if json:
-        terminal.data(found.as_dict())
-    if found.failed:
-        raise Exit(code=1)
-
-
-@task(help={"full": "the sessions that take long, too", "remove": "have git do so no longer"})
-@command
-def hooks(context: Context, *, full: bool = False, remove: bool = False) -> None:
-    """Have git run the gates before each push."""
-    from pipeline.parity import hooks as hook
-
-    root = _settings().root
-    terminal.result(hook.remove(root) if remove else hook.install(root, full=full))
 
 
 if __name__ == "__main__":

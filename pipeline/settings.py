@@ -156,6 +156,11 @@ class Settings:
         "",
         "platforms to build; empty: this machine's",
     )
+    build_cache: str = _setting(
+        _pattern(r"([A-Za-z0-9][A-Za-z0-9.:/_-]*:[A-Za-z0-9_.-]+)?", "an image reference"),
+        "",
+        "image reference in a registry that keeps the build cache; empty: this machine's only",
+    )
     bind_address: str = _setting(_ipv4, "127.0.0.1", "address that the proxy is published on")
     port: int = _setting(_number(int, 1, 65535), 8000, "port that the proxy is published on")
     health_path: str = _setting(_URL_PATH, "/health", "answers 200 and the commit while alive")
@@ -191,6 +196,7 @@ class Settings:
     )
     build_timeout: float = _setting(_SECONDS, 1800.0, "deadline of a build")
     push_timeout: float = _setting(_SECONDS, 600.0, "deadline of a push or pull")
+    stall_timeout: float = _setting(_SECONDS, 60.0, "how long a push or pull may be without news")
     migrate_timeout: float = _setting(_SECONDS, 300.0, "deadline of a migration")
     start_timeout: float = _setting(_SECONDS, 60.0, "until the new release must be healthy")
     drain_timeout: float = _setting(_SECONDS, 30.0, "for the old release's last requests")

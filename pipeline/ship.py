@@ -4,10 +4,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.deploy import Delivery
-from pipeline.errors import PipelineError, ReleaseFailedError
+from pipeline.errors import PipelineError, ReleaseFailedError, UsageError
 from pipeline.image import build as building
 from pipeline.image import commit as commits
 from pipeline.image import registry
+from pipeline.image.about import about
 from pipeline.image.ref import Built
 from pipeline.outcome import Outcome, Report
 from pipeline.settings import Settings
@@ -30,26 +31,89 @@ class Shipping:
     report: Report
     started: float
 
-    def build(self, sha: str | None, *, no_cache: bool = False) -> Built:
+    def build(
+        self,
+        sha: str | None,
+        *,
+        no_cache: bool = False,
+        push: bool = False,
+        part: bool = False,
+        dirty: bool = False,
+    ) -> Built:
         """Build the image of a commit; HEAD only where the working tree has nothing else.
 
+        Args:
+            sha: The commit.
+            no_cache: From nothing.
+            push: And push it; whether we may is seen to first.
+            part: It is for one platform, and `merge` is to get it.
+            dirty: Build the files as they are, under a name that is no commit's.
+
         Raises:
-            UsageError: Unknown or malformed commit, dirty tree.
+            UsageError: Unknown or malformed commit, dirty tree, options that contradict.
             EngineError: The build failed.
+            RegistryError: With `push`: as `push`.
         """
+        platform = building.part_of(self.settings) if part else ""
+        if dirty:
+            if push or part or sha is not None:
+                raise UsageError(
+                    "--dirty builds the files as they are: they are no commit's, and never pushed.",
+                    hint="Commit them, then `invoke build --push`.",
+                )
+            return self._build_files(no_cache=no_cache)
         if sha is None:
             commits.refuse_dirty(self.settings.root)
         commit = self._describe(sha)
-        return building.build(self.settings, commit, no_cache=no_cache, report=self.report)
+        if push:
+            registry.prove(self.settings)  # not after half an hour of building
+        built = building.build(
+            self.settings, commit, no_cache=no_cache, part=platform, report=self.report
+        )
+        return registry.push(self.settings, commit, self.report, part=platform) if push else built
 
-    def push(self, sha: str | None) -> Built:
+    def push(self, sha: str | None, *, part: bool = False) -> Built:
         """Push the image of a commit under all its tags.
 
         Raises:
             UsageError: Unknown or malformed commit.
             RegistryError: Unreachable, refused, or it reports another digest.
         """
-        return registry.push(self.settings, self._describe(sha), report=self.report)
+        platform = building.part_of(self.settings) if part else ""
+        return registry.push(self.settings, self._describe(sha), self.report, part=platform)
+
+    def merge(self, sha: str | None) -> Built:
+        """Make one image of the parts that were pushed for each platform.
+
+        Raises:
+            UsageError: Unknown or malformed commit, no platforms.
+            RegistryError: A part is missing, or as `push`.
+        """
+        if not self.settings.platforms:
+            raise UsageError(
+                "It is not said of which platforms there are parts.",
+                hint="Name them: `invoke manifest --platforms linux/amd64,linux/arm64`.",
+            )
+        platforms = self.settings.platforms.split(",")
+        return registry.merge(self.settings, self._describe(sha), platforms, self.report)
+
+    def about(self, sha: str | None) -> dict[str, Any]:
+        """Return what the registry has of a commit.
+
+        Raises:
+            UsageError: Unknown or malformed commit.
+            RegistryError: It has none, or refused.
+        """
+        full = commits.resolve_commit(sha, root=self.settings.root, must_exist=False)
+        return about(self.settings, full)
+
+    def prove(self) -> None:
+        """Make sure that we may pull and push.
+
+        Raises:
+            RegistryError: A right is missing, or the registry does not answer.
+        """
+        registry.prove(self.settings)
 
     def deploy(self, sha: str | None, *, wait: float = 0.0, dry_run: bool = False) -> Outcome:
         """Make the image of a commit live.
@@ -132,6 +196,12 @@ class Shipping:
 
     def _delivery(self) -> Delivery:
         return Delivery.of(self.settings, report=self.report, started=self.started)
+
+    def _build_files(self, *, no_cache: bool) -> Built:
+        tree = commits.tree_of_files(self.settings.root)
+        return building.build_files(
+            self.settings, self._describe(None), tree, no_cache=no_cache, report=self.report
+        )
 
     def _describe(self, sha: str | None) -> commits.Commit:
         root = self.settings.root

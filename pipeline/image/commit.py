@@ -5,6 +5,8 @@ gets it, and from here on a commit is 40 hex digits.
 """
 
 import re
+import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -12,7 +14,15 @@ from urllib.parse import urlsplit
 from pipeline import shell
 from pipeline.errors import CommandError, UsageError
 
-__all__ = ["Commit", "describe", "export", "file_of", "refuse_dirty", "resolve_commit"]
+__all__ = [
+    "Commit",
+    "describe",
+    "export",
+    "file_of",
+    "refuse_dirty",
+    "resolve_commit",
+    "tree_of_files",
+]
 
 GIT_TIMEOUT = 30.0  # seconds; all of it is local
 SHOWN_FILES = 5
@@ -113,8 +123,23 @@ def refuse_dirty(root: Path) -> None:
         )
 
 
+def tree_of_files(root: Path) -> str:
+    """Return the hash of a git tree with the files as they are; what git ignores is not in it.
+
+    The index stays as it is; only objects are added, which git removes again by itself.
+
+    Raises:
+        UsageError: The checkout cannot be read.
+    """
+    with tempfile.TemporaryDirectory(prefix="index-") as folder:
+        index = {"GIT_INDEX_FILE": str(Path(folder) / "index")}
+        _must(["read-tree", "HEAD"], root, env=index)
+        _must(["add", "--all", "."], root, env=index)
+        return _must(["write-tree"], root, env=index)
+
+
 def export(sha: str, folder: Path, *, root: Path) -> Path:
-    """Write the commit's files, and nothing of the working tree, below `folder`.
+    """Write the files of a commit or tree, and nothing else of the working tree, below `folder`.
 
     Returns:
         The folder that holds them.
@@ -142,10 +167,10 @@ def file_of(sha: str, path: str, *, root: Path) -> str | None:
     return _must(["cat-file", "blob", blob.stdout.strip()], root) if blob.code == 0 else None
 
 
-def _git(args: list[str], root: Path) -> shell.Result:
+def _git(args: list[str], root: Path, env: Mapping[str, str] | None = None) -> shell.Result:
     """Run git; exit codes up to 127 are answers, 128 is git's "cannot do"."""
     try:
-        result = shell.run(["git", *args], timeout=GIT_TIMEOUT, cwd=root, check=False)
+        result = shell.run(["git", *args], timeout=GIT_TIMEOUT, cwd=root, env=env, check=False)
     except CommandError as exc:
         raise UsageError(
             exc.message, hint="Install git, or use a full commit hash.", details=exc.details
@@ -159,8 +184,8 @@ def _git(args: list[str], root: Path) -> shell.Result:
     return result
 
 
-def _must(args: list[str], root: Path) -> str:
-    result = _git(args, root)
+def _must(args: list[str], root: Path, env: Mapping[str, str] | None = None) -> str:
+    result = _git(args, root, env)
     if result.code != 0:
         raise UsageError(f"git failed with exit code {result.code}.", details=result.tail)
     return result.stdout.rstrip("\n")

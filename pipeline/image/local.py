@@ -6,12 +6,13 @@ from pipeline import shell
 from pipeline.errors import CommandError, EngineError
 from pipeline.image.ref import ImageRef, LocalImage
 
-__all__ = ["inspect", "tag"]
+__all__ = ["attests", "inspect", "tag"]
 
 ENGINE_TIMEOUT = 30.0  # seconds; it is on this machine
 
 REVISION = "org.opencontainers.image.revision"
 MIGRATIONS = "pipeline.migrations"
+STORE = "io.containerd.snapshotter.v1"  # how the engine names its newer image store
 
 
 def inspect(ref: ImageRef) -> LocalImage | None:
@@ -25,7 +26,8 @@ def inspect(ref: ImageRef) -> LocalImage | None:
         _must_answer()  # "no such image" and "no engine" share an exit code
         return None
     (found,) = json.loads(result.stdout)
-    labels = (found.get("Config") or {}).get("Labels") or {}
+    runs = found.get("Config") or {}
+    labels = runs.get("Labels") or {}
     pairs = [reference.split("@") for reference in found.get("RepoDigests") or []]
     return LocalImage(
         id=found["Id"],
@@ -37,7 +39,21 @@ def inspect(ref: ImageRef) -> LocalImage | None:
         migrations=labels.get(MIGRATIONS, ""),
         platform="/".join(filter(None, (found["Os"], found["Architecture"], found.get("Variant")))),
         size=found["Size"],
+        layers=tuple((found.get("RootFS") or {}).get("Layers") or ()),
+        runs=runs,
     )
+
+
+def attests() -> bool:
+    """Tell whether the engine keeps images with attestations, and for several platforms.
+
+    Raises:
+        EngineError: No engine answers.
+    """
+    result = _docker(["info", "--format", "{{json .DriverStatus}}"])
+    if result.code != 0:
+        _must_answer()
+    return STORE in result.stdout
 
 
 def tag(image: LocalImage, name: str) -> None:

@@ -1,11 +1,13 @@
 """Image references, the tags an image gets, and what is known of an image. Pure values."""
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from pipeline.errors import UsageError
 
-__all__ = ["Built", "ImageRef", "LocalImage", "tags"]
+__all__ = ["Built", "ImageRef", "LocalImage", "part_tag", "tags"]
 
 _COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _NAME = rf"[A-Za-z0-9.-]+(?::[0-9]{{1,5}})?(?:/{_COMPONENT})+"
@@ -77,6 +79,11 @@ def tags(sha: str, version: str = "") -> tuple[str, ...]:
     return (sha, "latest", version, *moving)
 
 
+def part_tag(sha: str, platform: str) -> str:
+    """Return the name under which the image of one platform waits to be merged."""
+    return f"{sha}-{platform.replace('/', '-')}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class LocalImage:
     """An image that this host's engine has.
@@ -84,11 +91,13 @@ class LocalImage:
     Attributes:
         id: The engine's own id.
         name: Registry and repository it was asked for under.
-        digests: What a registry calls it under `name`; none before its first push or pull.
+        digests: What a registry calls it under `name`, or will once it is pushed.
         revision: Commit it is labelled with.
         migrations: Git tree hash of the migrations it carries, from its label.
         platform: Such as `linux/amd64`.
         size: Bytes on disk, shared layers included.
+        layers: Digests of its uncompressed layers, from the base up.
+        runs: What a container of it gets: variables, command, user, labels.
     """
 
     id: str
@@ -98,10 +107,12 @@ class LocalImage:
     migrations: str
     platform: str
     size: int
+    layers: tuple[str, ...] = ()
+    runs: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def digest(self) -> str:
-        """`sha256:...`, or "" while no registry knows the image."""
+        """`sha256:...`, or "" where the engine cannot know it before a push."""
         return self.digests[0] if self.digests else ""
 
     @property
@@ -120,7 +131,7 @@ class Built:
 
     Attributes:
         sha: The commit.
-        digest: What the registry calls the image; "" before its first push.
+        digest: What the registry calls the image, or will once it is pushed.
         tags: Names within the repository.
         platforms: Such as `linux/amd64`.
         size: Bytes on disk, shared layers included.

@@ -2,6 +2,8 @@
 
 import json
 import sys
+import textwrap
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +28,7 @@ __all__ = [
     "differences",
     "fail",
     "fingerprints",
+    "image",
     "jobs",
     "outcome",
     "phases",
@@ -37,12 +40,23 @@ __all__ = [
     "status",
 ]
 
+# What flags that many tasks have say of themselves.
+SHA = "commit: a full hash, or anything that git resolves here (default: HEAD)"
+JSON = "print one JSON object as the last line"
+
 SHOWN_PATHS = 5
+SHOWN_STEP = 60  # characters of what made a layer
+WIDTH = 100
+CLEAR = "\r\x1b[K"
 
 
 def progress(line: str) -> None:
-    """Show that something happens."""
-    sys.stderr.write(f"  {line}\n")
+    """Show that something happens; what begins with a return is of the moment, for terminals."""
+    there = sys.stderr.isatty()
+    if line.startswith("\r") and not there:
+        return
+    end = "" if line.startswith("\r") else "\n"
+    sys.stderr.write(f"{CLEAR * there}  {line.removeprefix(chr(13))}{end}")
     sys.stderr.flush()
 
 
@@ -120,6 +134,26 @@ def built(value: "Built") -> None:
     result(f"  tags: {', '.join(value.tags)}")
     if value.digest:
         result(f"  digest: {value.digest}")
+
+
+def image(value: Mapping[str, Any]) -> None:
+    """Show what a published image is made of, in one screen."""
+    result(f"image of {value['sha']}")
+    result(f"  {value['reference']}")
+    version = f", version {value['version']}" if value["version"] else ""
+    result(f"  commit of {value['created']}{version}  {value['source']}".rstrip())
+    for each in value["platforms"]:
+        result(f"{each['platform']}: {each['size'] / 1e6:.1f} MB compressed, {each['digest']}")
+        for layer in each["layers"]:
+            step = " ".join(layer["made_by"].split())[:SHOWN_STEP]
+            result(f"  {layer['size'] / 1e6:8.2f} MB  {step}")
+        result(f"  attestations: {', '.join(each['attestations']) or 'none'}")
+        kinds = Counter(package["kind"] for package in each["packages"])
+        counts = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
+        result(f"  packages: {counts or 'none known'}")
+        python = (f"{p['name']} {p['version']}" for p in each["packages"] if p["kind"] == "pypi")
+        for line in textwrap.wrap(", ".join(python), WIDTH):
+            result(f"    {line}")
 
 
 def plan(value: "Plan") -> None:
