@@ -1,9 +1,9 @@
 """Where a registry is, and where a login for it may go. Pure."""
 
 import ipaddress
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
-__all__ = ["base", "hostname", "is_loopback", "is_safe", "origin", "shown"]
+__all__ = ["base", "hostname", "is_loopback", "is_safe", "joined", "origin", "shown"]
 
 _PORTS = {"http": 80, "https": 443}
 
@@ -48,6 +48,14 @@ def origin(url: str) -> tuple[str, str, int]:
         return parts.scheme, parts.hostname or "", parts.port or _PORTS.get(parts.scheme, 0)
     except ValueError:
         return "", url, 0
+
+
+def joined(url: str, location: str) -> str:
+    """Return where the header Location, in an answer from `url`, leads; "" where nowhere."""
+    try:
+        return urljoin(url, location)
+    except ValueError:
+        return ""
 
 
 def hostname(url: str) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from types import TracebackType
 from typing import Self, TypeVar
-from urllib.parse import urljoin, urlsplit, urlunsplit
+from urllib.parse import urlsplit, urlunsplit
 
 from pipeline.errors import RegistryError
 from pipeline.image import address, credentials, http
@@ -176,8 +176,9 @@ class Repository:
         answer = self._ask("POST", "blobs/uploads/", what, push=True)
         if answer.status != ACCEPTED:
             raise self._problem(answer, what)
-        where = urlsplit(urljoin(answer.url, answer.headers.get("Location", "")))
-        if where.netloc != urlsplit(self._base).netloc or "/uploads/" not in where.path:
+        where = urlsplit(address.joined(answer.url, answer.headers.get("Location", "")))
+        _, found, upload = where.path.rpartition("/uploads/")
+        if where.netloc != urlsplit(self._base).netloc or not (found and upload):
             return  # elsewhere our login has no business; an upload ends by itself
         scheme = urlsplit(self._base).scheme  # it may not know of the TLS in front of it
         with suppress(RegistryError):  # the right is proven; not every registry can take it back

@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from socket import gaierror
 from threading import Thread
 from typing import TYPE_CHECKING, TypeVar
-from urllib.parse import urljoin
 
 from pipeline.errors import RegistryError
 from pipeline.image import address
@@ -78,7 +77,12 @@ def session(settings: Settings) -> "Session":
     """
     import requests
 
-    made = requests.Session()
+    class Staying(requests.Session):
+        # else requests reads the body of a redirect to its end, whether it follows or not
+        def get_redirect_target(self, resp: "Response") -> str | None:  # noqa: ARG002 - its name
+            return None
+
+    made = Staying()
     made.trust_env = not address.is_loopback(address.hostname(f"//{settings.registry}"))
     made.verify = str(settings.ca_bundle) if settings.ca_bundle.is_file() else True
     return made
@@ -94,7 +98,7 @@ def ask(
     authorization: str = "",
     data: bytes | None = None,
     limit: int = LIMIT,
-    deadline: float = DEADLINE,
+    deadline: float | None = None,
 ) -> Answer:
     """Ask once; a redirect of GET or HEAD is followed, without the login to another host.
 
@@ -107,13 +111,14 @@ def ask(
         authorization: That header's value.
         data: Body.
         limit: Bytes of the answer.
-        deadline: Seconds for all of it.
+        deadline: Seconds for all of it; default: `DEADLINE`.
 
     Raises:
         NoAnswerError: No answer in time.
         BusyError: 429 or 5xx.
         RegistryError: It answers too much, or sends us where nothing of ours may go.
     """
+    deadline = DEADLINE if deadline is None else deadline
     end, first = time.monotonic() + deadline, url
     for _ in range(REDIRECTS + 1):
         host = address.shown(url)
@@ -148,7 +153,7 @@ def ask(
             raise busy(host, f"HTTP status {answer.status}", after=after)
         if answer.status not in _MOVED or method not in {"GET", "HEAD"}:
             return answer
-        url = urljoin(url, answer.headers.get("Location", ""))
+        url = address.joined(url, answer.headers.get("Location", ""))
         if not address.is_safe(url, first):
             break
     raise RegistryError(

@@ -9,7 +9,7 @@ import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from pipeline.errors import EngineError, RegistryError
@@ -42,7 +42,7 @@ def push(settings: Settings, ref: ImageRef, report: Report) -> None:
         EngineError: No engine answers.
         RegistryError: Refused, broken off, silent for `stall_timeout`, or past `push_timeout`.
     """
-    _Transfer(settings=settings, ref=ref, verb="push", report=report).run()
+    _move("push", settings, ref, report)
 
 
 def pull(settings: Settings, ref: ImageRef, report: Report) -> None:
@@ -52,7 +52,7 @@ def pull(settings: Settings, ref: ImageRef, report: Report) -> None:
         EngineError: No engine answers.
         RegistryError: As `push`.
     """
-    _Transfer(settings=settings, ref=ref, verb="pull", report=report).run()
+    _move("pull", settings, ref, report)
 
 
 def understood(said: str, what: str, host: str) -> RegistryError:
@@ -77,13 +77,18 @@ _LOGIN = re.compile(
 )
 
 
-@dataclass(kw_only=True)
+def _move(verb: Literal["push", "pull"], settings: Settings, ref: ImageRef, report: Report) -> None:
+    began = time.monotonic()
+    _Transfer(settings=settings, ref=ref, verb=verb, report=report, began=began).run()
+
+
+@dataclass(frozen=True, kw_only=True)
 class _Transfer:
     settings: Settings
     ref: ImageRef
     verb: Literal["push", "pull"]
     report: Report
-    began: float = field(default_factory=time.monotonic)
+    began: float
 
     def run(self) -> None:
         login = credentials.of(self.settings)
@@ -110,7 +115,7 @@ class _Transfer:
             state = (event.get("status"), detail.get("current"), detail.get("total"))
             if states.get(str(event.get("id"))) != state:  # the engine repeats itself as it waits
                 states[str(event.get("id"))], news = state, now
-            if now - news > self.settings.stall_timeout:
+            if now - news > self._patience:
                 raise self._silent()
             if now - self.began > self.settings.push_timeout:
                 raise self._late(f"not done within {self.settings.push_timeout:g} s")
@@ -119,7 +124,11 @@ class _Transfer:
                 self.report(f"\r{self.verb}: {_progress(states.values())}")
 
     def _silent(self) -> NoAnswerError:
-        return self._late(f"no news for {self.settings.stall_timeout:g} s")
+        return self._late(f"no news for {self._patience:g} s")
+
+    @property
+    def _patience(self) -> float:
+        return min(self.settings.stall_timeout, self.settings.push_timeout)
 
     def _late(self, why: str) -> NoAnswerError:
         return NoAnswerError(
@@ -135,7 +144,7 @@ class _Transfer:
         from urllib3.exceptions import HTTPError, ReadTimeoutError
 
         try:
-            client = docker.from_env(timeout=math.ceil(self.settings.stall_timeout))
+            client = docker.from_env(timeout=math.ceil(self._patience))
         except DockerException as exc:
             raise EngineError(
                 "No Docker Engine answers.",

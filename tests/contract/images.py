@@ -1,8 +1,10 @@
 """Commits and images that cost nothing to make."""
 
+import gzip
 import io
 import tarfile
 import uuid
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from pipeline.image.commit import Commit
@@ -29,3 +31,14 @@ def make(engine: "DockerClient", name: str, sha: str, *, revision: str | None = 
     engine.api.import_image_from_data(
         data.getvalue(), repository=name, tag=sha, changes=[label, "LABEL pipeline.migrations=m1"]
     )
+
+
+def everything(saved: Iterable[bytes]) -> bytes:
+    """Return all that is in a saved image, layers and attestations unpacked."""
+    found = []
+    with tarfile.open(fileobj=io.BytesIO(b"".join(saved))) as archive:
+        for member in archive:
+            if (file := archive.extractfile(member)) is not None:
+                data = file.read()
+                found.append(gzip.decompress(data) if data.startswith(b"\x1f\x8b") else data)
+    return b"\n".join(found)

@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.errors import EngineError, RegistryError, UsageError
 from pipeline.image import registry as images
-from pipeline.image.ref import Built, ImageRef
+from pipeline.image.ref import Built
 from pipeline.settings import Settings
 from tests import fake_docker
 from tests.contract.images import commit_of
@@ -40,7 +40,7 @@ class Shelf:
     publish: Callable[[str], None]
 
     def names(self, tag: str) -> str | None:
-        return images.remote_digest(ImageRef(name=self.settings.image, tag=tag))
+        return images.remote_digest(self.settings, tag)
 
     def push(self, sha: str, version: str = "", report: Callable[[str], None] = silent) -> Built:
         return images.push(self.settings, commit_of(sha, version), report)
@@ -68,13 +68,16 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Shelf:
 def real(request: pytest.FixtureRequest) -> Shelf:
     client: DockerClient = request.getfixturevalue("engine")
     settings: Settings = request.getfixturevalue("settings")
-    images.login(settings, silent)
 
     def make(sha: str, revision: str) -> None:
         build(client, settings.image, sha, revision=revision)
 
     def publish(sha: str) -> None:
-        client.images.push(settings.image, tag=sha)
+        login = {
+            "username": settings.registry_user,
+            "password": settings.registry_password.reveal(),
+        }
+        client.images.push(settings.image, tag=sha, auth_config=login)
 
     forget = request.getfixturevalue("forget")
     return Shelf(settings=settings, make=make, forget=forget, publish=publish)
@@ -143,12 +146,12 @@ def test_pulls_by_digest_what_this_host_lacks(
     assert lines == [f"Pulling {image.reference}"]
 
 
-def test_asks_no_registry_for_what_is_here(
+def test_what_is_here_is_not_pulled_and_by_its_digest_not_even_asked_for(
     shelf: Shelf, published: Built, lines: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = images.ensure_local(shelf.settings, published.sha, silent)
-    monkeypatch.delattr(images, "remote_digest")
     assert images.ensure_local(shelf.settings, published.sha, lines.append) == first
+    monkeypatch.delattr(images, "connect")
     by_digest = images.ensure_local(
         shelf.settings, published.sha, lines.append, reference=first.reference
     )

@@ -13,6 +13,7 @@ import docker
 import pytest
 
 from pipeline.errors import RegistryError
+from pipeline.image import distribution
 from pipeline.image import registry as images
 from pipeline.image.ref import Built
 from pipeline.settings import Secret, Settings
@@ -22,9 +23,15 @@ pytestmark = pytest.mark.usefixtures("docker_config")
 
 
 @pytest.fixture
-def logged_in(settings: Settings) -> Settings:
+def anonymous(settings: Settings) -> Settings:
+    """Settings without a login; Docker's own configuration counts."""
+    return replace(settings, registry_user="", registry_password=Secret(""))
+
+
+@pytest.fixture
+def logged_in(settings: Settings, anonymous: Settings) -> Settings:
     images.login(settings, lambda line: None)
-    return settings
+    return anonymous
 
 
 @pytest.fixture
@@ -76,12 +83,12 @@ class TestLogin:
 
 class TestPush:
     def test_without_a_login_the_next_step_is_named(
-        self, engine: docker.DockerClient, settings: Settings, sha: str
+        self, engine: docker.DockerClient, anonymous: Settings, sha: str
     ) -> None:
-        make(engine, settings.image, sha)
+        make(engine, anonymous.image, sha)
 
         with pytest.raises(RegistryError, match="refused") as refused:
-            images.push(settings, commit_of(sha), lambda line: None)
+            images.push(anonymous, commit_of(sha), lambda line: None)
 
         assert "invoke login" in refused.value.hint
 
@@ -124,9 +131,9 @@ class TestEnsureLocal:
                 reference=f"{logged_in.image}@sha256:{'0' * 64}",
             )
 
-    def test_without_a_login(self, settings: Settings, sha: str) -> None:
+    def test_without_a_login(self, anonymous: Settings, sha: str) -> None:
         with pytest.raises(RegistryError, match="refused") as refused:
-            images.ensure_local(settings, sha, lambda line: None)
+            images.ensure_local(anonymous, sha, lambda line: None)
 
         assert "invoke login" in refused.value.hint
 
@@ -173,7 +180,7 @@ def busy(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settin
 def test_a_busy_registry_is_asked_again_and_then_named(
     busy: Settings, sha: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(images, "PAUSES", (0.0, 0.0))
+    monkeypatch.setattr(distribution, "PAUSES", (0.0, 0.0))
 
     with pytest.raises(RegistryError, match="busy or out of order"):
         images.ensure_local(busy, sha, lambda line: None)

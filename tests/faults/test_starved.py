@@ -4,10 +4,10 @@ from contextlib import AbstractContextManager
 
 import pytest
 
-from tests.e2e.support import machine
 from tests.e2e.support.command import finish
 from tests.faults import accidents, aftermath
 from tests.faults.cells import SHAPES, Shape
+from tests.faults.renewed import renew
 from tests.faults.stage import Stage
 from tests.faults.wire import Wire
 
@@ -58,7 +58,7 @@ def starve(stage: Stage, kind: str, famine: AbstractContextManager[None]) -> Non
         aftermath.tells_the_truth(stage, interrupted=aftermath.ANYTHING)
 
 
-@pytest.mark.parametrize("shape", [SHAPES["rolling"]], ids=str)  # it keeps no image in use
+@pytest.mark.parametrize("shape", [SHAPES["rolling"]], ids=str)
 @pytest.mark.parametrize(
     "how",
     [
@@ -72,8 +72,8 @@ def test_a_registry_that_fails_half_way_through_a_pull(
     stage: Stage, wire: Wire, shape: Shape, how: str
 ):
     with stage.playing("starved: registry", shape):
-        image = f"{stage.site.repository}:{stage.sha(stage.other)}"
-        machine.docker("rmi", "--force", str(machine.inspect(image)["Id"]))
+        _, _, repository = stage.site.repository.partition("/")
+        renew(wire.registry, repository, stage.sha(stage.other))
         wire.fail(how)
         try:
             ran = finish(stage.start_deploy("", PIPELINE_PUSH_TIMEOUT=PULL))

@@ -74,8 +74,57 @@ def test_build_of_a_dirty_tree_is_refused_unless_the_commit_is_named(
 
 def test_push_hands_over_what_git_knows_of_the_commit(shipping, checkout, monkeypatch):
     git(checkout, "tag", "v1.4.2")
-    monkeypatch.setattr(ship.registry, "push", lambda s, commit, report: commit)
+    monkeypatch.setattr(ship.registry, "push", lambda s, commit, report, part: commit)
     assert shipping.push("main").version == "1.4.2"
+
+
+def test_rights_are_proven_before_a_build_that_is_pushed(shipping, checkout, monkeypatch):
+    done: list[str] = []
+    monkeypatch.setattr(ship.registry, "prove", lambda s: done.append("prove"))
+    monkeypatch.setattr(ship.building, "build", lambda *_, **__: done.append("build"))
+    monkeypatch.setattr(ship.registry, "push", lambda *_, part: done.append(f"push {part}"))
+    shipping.build(None, push=True)
+    assert done == ["prove", "build", "push "]
+
+
+def test_a_part_is_built_and_pushed_for_its_platform(shipping, checkout, monkeypatch):
+    parts: list[str] = []
+    monkeypatch.setattr(ship.registry, "prove", lambda s: None)
+    monkeypatch.setattr(ship.building, "build", lambda *_, part, **__: parts.append(part))
+    monkeypatch.setattr(ship.registry, "push", lambda *_, part: parts.append(part))
+    arm = replace(shipping, settings=replace(shipping.settings, platforms="linux/arm64"))
+    arm.build(None, push=True, part=True)
+    assert parts == ["linux/arm64"] * 2
+    with pytest.raises(UsageError, match="one platform"):
+        shipping.push(None, part=True)
+
+
+def test_a_merge_wants_to_know_of_what(shipping, checkout, monkeypatch):
+    with pytest.raises(UsageError, match="of which platforms") as caught:
+        shipping.merge(None)
+    assert "invoke manifest --platforms" in caught.value.hint
+    monkeypatch.setattr(ship.registry, "merge", lambda s, commit, platforms, report: platforms)
+    both = replace(shipping.settings, platforms="linux/amd64,linux/arm64")
+    assert replace(shipping, settings=both).merge(None) == ["linux/amd64", "linux/arm64"]
+
+
+def test_the_files_as_they_are_are_built_on_purpose_only(shipping, checkout, monkeypatch):
+    (checkout / "docker-compose.yml").write_text("changed\n")
+    monkeypatch.setattr(ship.building, "build_files", lambda s, commit, tree, **_: tree)
+    assert len(shipping.build(None, dirty=True)) == 40
+
+
+@pytest.mark.parametrize("also", [{"push": True}, {"sha": "HEAD"}])
+def test_the_files_as_they_are_are_no_commits_and_never_pushed(also, shipping, checkout):
+    with pytest.raises(UsageError, match="never pushed"):
+        shipping.build(**{"sha": None, "dirty": True, **also})
+
+
+def test_about_and_prove_ask_the_registry(shipping, checkout, monkeypatch):
+    monkeypatch.setattr(ship, "about", lambda settings, sha: sha)
+    monkeypatch.setattr(ship.registry, "prove", lambda settings: "proven")
+    assert shipping.about("main") == git(checkout, "rev-parse", "HEAD")
+    shipping.prove()
 
 
 def test_deploy_runs_the_compose_file_of_the_commit(shipping, checkout, host, pulls):

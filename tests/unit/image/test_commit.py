@@ -5,7 +5,14 @@ from hypothesis import strategies as st
 from pipeline import shell
 from pipeline.errors import CommandError, UsageError
 from pipeline.image import commit as module
-from pipeline.image.commit import describe, export, file_of, refuse_dirty, resolve_commit
+from pipeline.image.commit import (
+    describe,
+    export,
+    file_of,
+    refuse_dirty,
+    resolve_commit,
+    tree_of_files,
+)
 
 UNKNOWN = "f" * 40
 
@@ -208,6 +215,25 @@ class TestExport:
     def test_an_unknown_commit(self, root, tmp_path):
         with pytest.raises(UsageError):
             export(UNKNOWN, tmp_path, root=root)
+
+
+class TestTreeOfFiles:
+    def test_the_files_as_they_are_and_nothing_that_git_ignores(self, root, git, tmp_path):
+        (root / "file").write_text("changed")
+        (root / "new").write_text("x")
+        (root / ".gitignore").write_text("ignored\n")
+        (root / "ignored").write_text("x")
+        before = git("status", "--porcelain")
+
+        context = export(tree_of_files(root), tmp_path, root=root)
+
+        files = {str(p.relative_to(context)) for p in context.rglob("*") if p.is_file()}
+        assert files == {".gitignore", "file", "new", "migrations/one.py"}
+        assert (context / "file").read_text() == "changed"
+        assert git("status", "--porcelain") == before
+
+    def test_the_commits_own_tree_where_nothing_changed(self, root, git):
+        assert tree_of_files(root) == git("rev-parse", "HEAD^{tree}")
 
 
 class TestFileOf:

@@ -40,6 +40,47 @@ def test_progress_and_result_go_their_own_ways(shown):
     assert shown(terminal.result, "pulled") == ("pulled\n", "")
 
 
+def test_what_is_of_the_moment_is_for_terminals(shown, monkeypatch):
+    assert shown(terminal.progress, "\rpush: 1 of 4 MB") == ("", "")
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    assert shown(terminal.progress, "\rpush: 1 of 4 MB") == ("", "\r\x1b[K  push: 1 of 4 MB")
+    assert shown(terminal.progress, "pushed") == ("", "\r\x1b[K  pushed\n")
+
+
+def test_an_image_in_one_screen(shown):
+    packages = [{"kind": "pypi", "name": f"package-{n}", "version": "1.0"} for n in range(20)]
+    found = {
+        "sha": SHA,
+        "reference": "registry.example/app@sha256:abc",
+        "created": "2026-01-02",
+        "version": "1.4.2",
+        "source": "https://git.example/app",
+        "platforms": [
+            {
+                "platform": "linux/amd64",
+                "digest": "sha256:def",
+                "size": 85_400_000,
+                "layers": [{"size": 50_000, "made_by": "COPY\n   /srv/app app " + "x" * 99}],
+                "attestations": ["https://spdx.dev/Document"],
+                "packages": [{"kind": "deb", "name": "libc6", "version": "2"}, *packages],
+            }
+        ],
+    }
+    out, _ = shown(terminal.image, found)
+    assert "version 1.4.2  https://git.example/app" in out
+    assert "linux/amd64: 85.4 MB compressed, sha256:def" in out
+    assert "0.05 MB  COPY /srv/app app xxx" in out
+    assert "packages: 1 deb, 20 pypi" in out
+    assert "package-19 1.0" in out
+    assert "libc6" not in out
+    assert max(map(len, out.splitlines())) <= 104
+
+    found["platforms"][0] |= {"packages": [], "attestations": []}
+    out, _ = shown(terminal.image, found)
+    assert "attestations: none" in out
+    assert "packages: none known" in out
+
+
 @pytest.mark.parametrize(
     ("value", "line"),
     [
