@@ -39,8 +39,13 @@ class Consent:
     confirm: Callable[[str], bool]
 
 
-def host(*, consent: Consent, report: Report) -> dict[str, float]:
+def host(*, consent: Consent, report: Report, engine_only: bool = False) -> dict[str, float]:
     """Make sure of engine and base images; return the seconds that each took.
+
+    Args:
+        consent: Whether this machine may be changed.
+        report: Gets one line for each thing done.
+        engine_only: Leave the base images to whoever needs them.
 
     Raises:
         UsageError: Something is missing and nobody agreed to install it.
@@ -49,6 +54,8 @@ def host(*, consent: Consent, report: Report) -> dict[str, float]:
     phases: dict[str, float] = {}
     with _timed(phases, "engine"):
         docker.ensure_engine(**vars(consent), report=report)
+    if engine_only:
+        return phases
     with _timed(phases, "bases"):
         bases.ensure_bases(**vars(consent), report=report)
     return phases

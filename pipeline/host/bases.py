@@ -2,7 +2,8 @@
 
 A stand-in has the official image's name and behaves as it does in what this
 project uses (docs/host.md lists the limits). It is made of Debian packages by the
-recipes in images/, and labelled `pipeline.stand-in=true`.
+recipes in images/, and labelled `pipeline.stand-in=true`. Only the scanner's program
+is a wheel: pip's way to an index, where this machine has one of its own, goes along.
 """
 
 import os
@@ -15,7 +16,7 @@ from pathlib import Path
 
 from pipeline import shell
 from pipeline.errors import CommandError, EngineError, UnavailableError, UsageError
-from pipeline.host import apt
+from pipeline.host import apt, pip, sudo
 from pipeline.host.client import connect
 from pipeline.host.consent import Confirm, Report, agree
 from pipeline.host.probes import http_answers
@@ -29,6 +30,7 @@ BASES: Mapping[str, str] = {
     "postgres:15": "postgres",
     "haproxy:2.6": "haproxy",
     "registry:2": "registry",
+    "docker/buildkit-syft-scanner:stable-1": "sbom",  # what a build makes its SBOM with
 }
 IMAGE_REGISTRY = "https://registry-1.docker.io/v2/"
 STAND_IN = "pipeline.stand-in"
@@ -80,17 +82,22 @@ def ensure_bases(*, yes: bool, interactive: bool, confirm: Confirm, report: Repo
     pullable = _registry_answers()
     names = ", ".join(missing)
     steps = [f"base images {names}: pull them (where that fails: stand-ins of Debian packages)"]
+    by_sudo = False
     if not pullable:
         steps = [
             f"base images {names}: no image registry answers, build stand-ins under these names"
         ]
         steps += [] if shutil.which(TOOL) else [f"{TOOL}, which makes them: install it with apt"]
-        if len(steps) > 1 and os.geteuid() != 0:
+        by_sudo = len(steps) > 1 and sudo.works(yes=yes)
+        if len(steps) > 1 and os.geteuid() != 0 and not by_sudo:
             raise UsageError(
                 f"Only root can set this machine up. It lacks: {'; '.join(steps)}.",
                 hint="sudo ./bin/invoke host --yes",
             )
     agree(steps, yes=yes, interactive=interactive, confirm=confirm, report=report)
+    if by_sudo:
+        sudo.host(report=report)
+        return
     if pullable:
         missing = tuple(name for name in missing if not _pull(name, report))
     if missing:
@@ -168,13 +175,16 @@ def _build(names: Sequence[str], report: Report) -> None:
 
 
 def _secrets(options: Path) -> dict[str, Path]:
-    # BuildKit secrets: apt's options may hold a proxy's password, and neither belongs in an image.
-    if not CA_BUNDLE.exists():
-        return {"apt": options}
-    inside = options.with_name("inside.conf")
-    trust = 'Acquire::https::CAInfo "/run/secrets/ca";\n'
-    inside.write_text(options.read_text(encoding="utf-8") + trust, encoding="utf-8")
-    return {"apt": inside, "ca": CA_BUNDLE}
+    # BuildKit secrets: options of apt and pip may hold passwords, and none belongs in an image.
+    given = {"apt": options}
+    if (index := pip.config(options.with_name("pip.conf"))) is not None:
+        given["pip"] = index
+    if CA_BUNDLE.exists():
+        inside = options.with_name("inside.conf")
+        trust = 'Acquire::https::CAInfo "/run/secrets/ca";\n'
+        inside.write_text(options.read_text(encoding="utf-8") + trust, encoding="utf-8")
+        given |= {"apt": inside, "ca": CA_BUNDLE}
+    return given
 
 
 def _found(tar: Path, options: Path, sources: Sequence[str], report: Report) -> None:

@@ -1,45 +1,85 @@
-"""dockerd on this machine: its process, its log, and `live-restore` in its settings file.
-
-With live-restore, containers survive a restart of the engine: they are not its children.
-"""
+"""dockerd on this machine: its process, its log, what it says of itself; its settings turned on."""
 
 import json
 import os
 import re
 import signal
-import stat
-import tempfile
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 from pipeline import shell
-from pipeline.errors import EngineError, UsageError
+from pipeline.errors import CommandError, EngineError
+from pipeline.host import daemon_json
 from pipeline.host.consent import Report
+from pipeline.host.daemon_json import IMAGE_STORE, LIVE_RESTORE, Setting
 from pipeline.host.probes import engine_pings, says
 
 __all__ = [
     "LOG",
-    "SETTINGS",
+    "SNAPSHOTTER",
+    "About",
+    "Then",
+    "about",
+    "can_restart",
     "has_own_flags",
-    "in_swarm",
-    "restores_live",
     "running",
     "start",
-    "turn_on_live_restore",
+    "turn_on",
 ]
 
 LOG = Path("/var/log/dockerd.log")
 PID_FILE = Path("/var/run/docker.pid")
-SETTINGS = Path("/etc/docker/daemon.json")
-DATA_ROOT = Path("/var/lib/docker")
-KEY = "live-restore"
+SNAPSHOTTER = ["driver-type", "io.containerd.snapshotter.v1"]  # in DriverStatus: containerd's store
+FIELDS = "{{.LiveRestoreEnabled}} {{.Swarm.LocalNodeState}} {{.Containers}} {{json .DriverStatus}}"
+OWN_FLAGS = (b"--config-file", b"--feature", b"--live-restore")
 START_SECONDS = 60.0
+STOP_SECONDS = 30.0
 RELOAD_SECONDS = 10.0
 POLL_SECONDS = 0.05
 # A daemon outlives us: what our settings were is not its business.
 INHERITED = re.compile(r"PATH|HOME|LANG|LC_\w+|TMPDIR|(?i:\w+_proxy)")
 LOG_LINES = 20
+
+# What makes dockerd take its settings file: nothing where it does not run yet.
+Then = Literal["", "reload", "restart"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class About:
+    """What an engine that answers says of itself.
+
+    Attributes:
+        live_restore: It has it.
+        image_store: Its images are in containerd's store.
+        swarm: It is a node of a swarm.
+        containers: How many it has, running or not; None where it does not say.
+    """
+
+    live_restore: bool = False
+    image_store: bool = False
+    swarm: bool = False
+    containers: int | None = None
+
+
+def about() -> About:
+    """Ask the engine; nothing is true of one that does not answer."""
+    live, swarm, containers, status, *_ = [
+        *says(["docker", "info", "--format", FIELDS]).split(" ", 3),
+        *("", "", "", ""),
+    ]
+    try:
+        rows = json.loads(status or "null") or []
+    except ValueError:
+        rows = []
+    return About(
+        live_restore=live == "true",
+        image_store=SNAPSHOTTER in rows,
+        swarm=swarm not in {"", "inactive"},
+        containers=int(containers) if containers.isdecimal() else None,
+    )
 
 
 def running() -> int | None:
@@ -53,11 +93,25 @@ def running() -> int | None:
 
 def has_own_flags(pid: int) -> bool:
     """Return whether dockerd `pid` was started with flags that the settings file cannot change."""
+    return any(word.startswith(OWN_FLAGS) for word in _argv(pid))
+
+
+def can_restart(pid: int, *, systemd: bool) -> bool:
+    """Return whether dockerd `pid`, stopped and started by us, would be what it is now.
+
+    systemd must be who runs it; without systemd, it must have no flags, and its end not be ours.
+    """
+    if systemd:
+        said = says(["systemctl", "show", "--property=MainPID", "--value", "docker"])
+        return said == str(pid)
+    return pid != 1 and len(_argv(pid)) == 1
+
+
+def _argv(pid: int) -> list[bytes]:
     try:
-        argv = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        return Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").split(b"\0")
     except OSError:  # gone
-        return False
-    return any(word.startswith((b"--config-file", f"--{KEY}".encode())) for word in argv)
+        return []
 
 
 def start(*, systemd: bool, report: Report) -> None:
@@ -67,15 +121,87 @@ def start(*, systemd: bool, report: Report) -> None:
         EngineError: It ended by itself, or does not answer in time; with what it said.
     """
     began = time.monotonic()
+    _start("enable --now", systemd=systemd)
+    report(f"Docker Engine started in {time.monotonic() - began:.1f} s")
+
+
+def turn_on(settings: Sequence[Setting], *, then: Then, systemd: bool, report: Report) -> None:
+    """Turn `settings` on in dockerd's settings file, and let a dockerd that runs take them.
+
+    Args:
+        settings: What to turn on.
+        then: What dockerd, which runs, needs for it. Reloading stops nothing.
+        systemd: systemd runs it, and keeps its log.
+        report: Gets one line for each thing done.
+
+    Raises:
+        UsageError: The file is no JSON object, or cannot be read; it is unchanged.
+        EngineError: It cannot be written, or dockerd did not take it. One that does not come
+            back from its restart is started again with the settings that it had.
+    """
+    skip, before = _log_size(), daemon_json.turn_on(settings)
+    if then == "reload":
+        if (pid := running()) is not None:
+            os.kill(pid, signal.SIGHUP)
+        _await(settings, skip, systemd=systemd)
+    elif then == "restart":
+        began = time.monotonic()
+        try:
+            _restart(systemd=systemd)
+            _await(settings, skip, systemd=systemd)
+        except (EngineError, CommandError):
+            daemon_json.write(before)
+            _restart(systemd=systemd)
+            report(f"{daemon_json.SETTINGS} says what it said before, and dockerd runs with it")
+            raise
+        report(f"Docker Engine restarted in {time.monotonic() - began:.1f} s")
+    verb = "is" if len(settings) == 1 else "are"
+    report(f"{' and '.join(settings)} {verb} on in {daemon_json.SETTINGS}")
+
+
+def _await(settings: Sequence[Setting], skip: int, *, systemd: bool) -> None:
+    began = time.monotonic()
+    while True:
+        seen = about()
+        has = {LIVE_RESTORE: seen.live_restore, IMAGE_STORE: seen.image_store}
+        missing = [setting for setting in settings if not has[setting]]
+        if not missing:
+            return
+        if running() is None or time.monotonic() - began > RELOAD_SECONDS:
+            raise EngineError(
+                f"The Docker Engine did not take {' and '.join(missing)} from "
+                f"{daemon_json.SETTINGS}.",
+                hint=f"What it said is below; all of it: {_log_name(systemd=systemd)}.",
+                details=_last_lines(skip, systemd=systemd),
+            )
+        time.sleep(POLL_SECONDS)
+
+
+def _restart(*, systemd: bool) -> None:
+    if not systemd and (pid := running()) is not None:
+        os.kill(pid, signal.SIGTERM)
+        began = time.monotonic()
+        while _alive(pid):
+            if time.monotonic() - began > STOP_SECONDS:
+                raise EngineError(
+                    f"The Docker Engine (process {pid}) did not end within {STOP_SECONDS:g} s.",
+                    hint=f"{LOG} shows what it waits for.",
+                )
+            time.sleep(POLL_SECONDS)
+    _start("restart", systemd=systemd)
+
+
+def _start(verb: str, *, systemd: bool) -> None:
+    began = time.monotonic()
     skip = _log_size()
     pid, failed = None, False
     if systemd:
-        argv = ["systemctl", "enable", "--now", "docker"]
+        argv = ["systemctl", *verb.split(), "docker"]
         failed = shell.run(argv, timeout=START_SECONDS, check=False).code != 0
     else:
         pid = running() or shell.spawn(["dockerd"], log=LOG, inherit=INHERITED)
     while not engine_pings():
-        if pid is not None and not Path(f"/proc/{pid}/exe").exists():  # gone, or a zombie
+        if pid is not None and not _alive(pid):
             pid = running()  # another `up` was faster
             failed = pid is None
         if failed or time.monotonic() - began > START_SECONDS:
@@ -85,112 +211,10 @@ def start(*, systemd: bool, report: Report) -> None:
                 details=_last_lines(skip, systemd=systemd),
             )
         time.sleep(POLL_SECONDS)
-    report(f"Docker Engine started in {time.monotonic() - began:.1f} s")
 
 
-def settings() -> dict[str, Any]:
-    """Return what dockerd's settings file says; nothing where there is none.
-
-    Raises:
-        UsageError: It is no JSON object, or cannot be read.
-    """
-    try:
-        text = SETTINGS.read_text(encoding="utf-8")
-        found = json.loads(text) if text.strip() else {}  # dockerd takes an empty one, too
-    except FileNotFoundError:
-        return {}
-    except OSError as exc:
-        raise UsageError(f"{SETTINGS} cannot be read: {exc.strerror}.") from exc
-    except ValueError as exc:
-        raise _no_object(f": {exc}") from exc
-    if not isinstance(found, dict):
-        raise _no_object("")
-    return found
-
-
-def restores_live() -> bool:
-    """Return whether dockerd's settings file turns live-restore on.
-
-    Raises:
-        UsageError: The file is no JSON object, or cannot be read.
-    """
-    return settings().get(KEY) is True
-
-
-def in_swarm() -> bool:
-    """Return whether the engine, which need not run, belongs to a swarm.
-
-    Raises:
-        UsageError: dockerd's settings file is no JSON object, or cannot be read.
-    """
-    root = Path(str(settings().get("data-root") or DATA_ROOT))
-    return (root / "swarm/docker-state.json").exists()
-
-
-def turn_on_live_restore(*, reload: bool, systemd: bool, report: Report) -> None:
-    """Turn live-restore on in dockerd's settings file, whose other keys and mode stay.
-
-    Args:
-        reload: dockerd runs and is to read the file again, which stops nothing.
-        systemd: systemd keeps its log.
-        report: Gets one line.
-
-    Raises:
-        UsageError: The file is no JSON object, or cannot be read; it is unchanged.
-        EngineError: It cannot be written, or dockerd did not take it.
-    """
-    skip, before = _log_size(), settings()
-    if before.get(KEY) is not True:
-        _write({**before, KEY: True})
-    if reload:
-        _reload(skip, systemd=systemd)
-    report(f"{KEY} is on in {SETTINGS}")
-
-
-def _reload(skip: int, *, systemd: bool) -> None:
-    began = time.monotonic()
-    if (pid := running()) is not None:
-        os.kill(pid, signal.SIGHUP)
-    while says(["docker", "info", "--format", "{{.LiveRestoreEnabled}}"]) != "true":
-        if running() is None or time.monotonic() - began > RELOAD_SECONDS:
-            raise EngineError(
-                f"The Docker Engine did not take {KEY} from {SETTINGS}.",
-                hint=f"What it said is below; all of it: {_log_name(systemd=systemd)}.",
-                details=_last_lines(skip, systemd=systemd),
-            )
-        time.sleep(POLL_SECONDS)
-
-
-def _write(wanted: dict[str, Any]) -> None:
-    target = SETTINGS.resolve()  # a link stays one
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-        temporary = Path(name)
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                json.dump(wanted, file, indent=4, ensure_ascii=False)
-                file.write("\n")
-                if target.exists():
-                    about = target.stat()
-                    os.fchown(descriptor, about.st_uid, about.st_gid)
-                    os.fchmod(descriptor, stat.S_IMODE(about.st_mode))
-                else:
-                    os.fchmod(descriptor, 0o644)
-                file.flush()
-                os.fsync(descriptor)
-            temporary.replace(target)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as exc:
-        raise EngineError(f"{SETTINGS} cannot be written: {exc.strerror}.") from exc
-
-
-def _no_object(why: str) -> UsageError:
-    return UsageError(
-        f"{SETTINGS} is no JSON object{why}. It was left as it is.",
-        hint="Correct it (`dockerd --validate` looks at it), then run this again.",
-    )
+def _alive(pid: int) -> bool:
+    return Path(f"/proc/{pid}/exe").exists()  # a zombie has none
 
 
 def _log_size() -> int:

@@ -1,91 +1,33 @@
-"""A Docker Engine with Compose v2 and buildx: seen, installed where it is missing, started.
+"""A Docker Engine with Compose v2 and buildx: installed where it is missing, started, set.
 
-`observe()` looks, `needed()` decides and is pure, `ensure_engine()` asks and does.
-Whatever is there already is used as it is; an engine that is ours also gets live-restore.
+`needed()` decides from what `observe()` saw and is pure, `ensure_engine()` asks and does.
+Whatever is there already is used as it is; an engine that is ours also gets live-restore
+and, where nothing can be lost by it, containerd's image store.
 """
 
-import os
-import re
-import shutil
 from dataclasses import dataclass
-from pathlib import Path
 
 from pipeline.errors import EngineError, UsageError
-from pipeline.host import apt, daemon
-from pipeline.host.client import engine_host
+from pipeline.host import apt, daemon, daemon_json, sudo
 from pipeline.host.consent import Confirm, Report, agree
-from pipeline.host.probes import DOCKER_SOCKET, engine_pings, says
+from pipeline.host.daemon_json import IMAGE_STORE, LIVE_RESTORE, Setting
+from pipeline.host.machine import Machine, observe
+from pipeline.host.probes import DOCKER_SOCKET
 
-__all__ = [
-    "COMPOSE_FLOOR",
-    "Install",
-    "LiveRestore",
-    "Machine",
-    "Start",
-    "compose_version",
-    "ensure_engine",
-    "needed",
-    "observe",
-]
+__all__ = ["Configure", "Install", "Start", "ensure_engine", "needed"]
 
-COMPOSE_FLOOR = (2, 24)  # the first to take an env_file that may be missing
-DOCKER_CE = Path("/var/lib/dpkg/info/docker-ce.list")
-APPARMOR = Path("/sys/module/apparmor/parameters/enabled")
-SBIN = "/usr/local/sbin:/usr/sbin:/sbin"  # not on every user's PATH
-
-
-@dataclass(frozen=True, kw_only=True)
-class Machine:
-    """What `observe()` saw.
-
-    Attributes:
-        engine: Version of the engine that answers; "" where none does.
-        elsewhere: DOCKER_HOST, or the client's context, where that names an engine of its own.
-        refused: An engine is here but this user may not talk to it.
-        managed: The engine that answers is this machine's own, and its settings file is ours.
-        live_restore: The engine has it; where none answers: it will, as its settings file says.
-        swarm: A swarm node, which cannot have live-restore.
-        unusable: Why the engine's settings file cannot be added to.
-        daemon: dockerd is installed.
-        client: The `docker` command is on PATH.
-        compose: Version of the Compose plugin; () where there is none.
-        buildx: The buildx plugin works.
-        root: We are root.
-        systemd: systemd is PID 1.
-        apparmor: The kernel enforces AppArmor and the tools for it are missing.
-        docker_ce: The engine here is from Docker's own packages.
-        distro: From /etc/os-release.
-        docker_key: Of Docker's own repository, where it can be reached and is needed.
-    """
-
-    engine: str = ""
-    elsewhere: str = ""
-    refused: bool = False
-    managed: bool = False
-    live_restore: bool = False
-    swarm: bool = False
-    unusable: UsageError | None = None
-    daemon: bool = False
-    client: bool = False
-    compose: tuple[int, ...] = ()
-    buildx: bool = False
-    root: bool = True
-    systemd: bool = False
-    apparmor: bool = False
-    docker_ce: bool = False
-    distro: apt.Distro
-    docker_key: bytes | None = None
-
-    @property
-    def lacks(self) -> tuple[str, ...]:
-        """Return the parts to install, in installation order."""
-        have = {
-            "engine": self.daemon or bool(self.engine),
-            "client": self.client,
-            "compose": self.compose >= COMPOSE_FLOOR,
-            "buildx": self.buildx,
-        }
-        return tuple(part for part, there in have.items() if not there)
+STORE_FLOOR = 24  # the first engine whose containerd image store is more than a beginning
+SET_UP = "./bin/invoke host --yes"
+WHY: dict[Setting, str] = {
+    LIVE_RESTORE: "live-restore, with which containers survive a restart of the engine",
+    IMAGE_STORE: "the containerd image store, which keeps attestations and several platforms",
+}
+THEN: dict[daemon.Then, str] = {
+    "": "",
+    "reload": ", reload dockerd (nothing is stopped)",
+    "restart": ", restart dockerd (it has no containers; images in its store of now are not seen"
+    " afterwards)",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,17 +46,16 @@ class Install:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LiveRestore:
-    """The engine's settings file to add to; `reload`: it runs, and reads the file again."""
+class Configure:
+    """Settings to turn on in the engine's file, and what an engine that runs needs then."""
 
-    reload: bool
+    settings: tuple[Setting, ...]
+    then: daemon.Then
 
     def __str__(self) -> str:
-        then = ", reload dockerd (nothing is stopped)" if self.reload else ""
-        return (
-            f"live-restore, with which containers survive a restart of the engine: "
-            f"set it in {daemon.SETTINGS}{then}"
-        )
+        why = ", and ".join(WHY[setting] for setting in self.settings)
+        them = "it" if len(self.settings) == 1 else "them"
+        return f"{why}: set {them} in {daemon_json.SETTINGS}{THEN[self.then]}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,49 +69,15 @@ class Start:
         return f"a running Docker Engine: start it ({how})"
 
 
-Action = Install | LiveRestore | Start
-
-
-def observe() -> Machine:
-    """Look at this machine; changes nothing."""
-    client = shutil.which("docker") is not None
-    engine = _engine_version(client=client)
-    elsewhere = _elsewhere(client=client)
-    installed = (shutil.which("dockerd") or shutil.which("dockerd", path=SBIN)) is not None
-    distro = apt.this_distro()
-    docker_ce = DOCKER_CE.exists()
-    fresh = not (engine or installed)
-    root = os.geteuid() == 0
-    pid = daemon.running() if root and engine and not elsewhere else None
-    live_restore, swarm, unusable = _live_restore(engine=bool(engine), root=root)
-    return Machine(
-        engine=engine,
-        elsewhere=elsewhere,
-        refused=not engine and DOCKER_SOCKET.exists() and not os.access(DOCKER_SOCKET, os.W_OK),
-        managed=pid is not None and not daemon.has_own_flags(pid),
-        live_restore=live_restore,
-        swarm=swarm,
-        unusable=unusable,
-        daemon=installed,
-        client=client,
-        compose=compose_version() if client else (),
-        buildx=client and says(["docker", "buildx", "version"]) != "",
-        root=root,
-        systemd=apt.SYSTEMD.is_dir(),
-        apparmor=_apparmor_incomplete(),
-        docker_ce=docker_ce,
-        distro=distro,
-        docker_key=apt.docker_key(distro) if fresh else None,
-    )
+Action = Install | Configure | Start
 
 
 def needed(machine: Machine) -> tuple[Action, ...]:
-    """Return what must be done until the engine answers and has all its parts.
+    """Return what must be done, by root, until the engine answers and has all its parts.
 
     Raises:
         EngineError: The engine is one that is not ours to install or start.
-        UsageError: Something is needed that takes root, a distribution that we know, or a
-            settings file that is one.
+        UsageError: A distribution that we know is needed, or a settings file that is one.
     """
     if machine.elsewhere and not machine.engine:
         raise EngineError(
@@ -185,32 +92,65 @@ def needed(machine: Machine) -> tuple[Action, ...]:
     actions: list[Action] = []
     if machine.lacks:
         actions.append(_installation(machine))
-    if _lacks_live_restore(machine):
+    configure = _configuration(machine)
+    if configure is not None:
+        if machine.unusable and machine.root:
+            raise machine.unusable
         # Before an engine is there that could start by itself, after the client that asks it.
-        at = len(actions) if machine.engine else 0
-        actions.insert(at, LiveRestore(reload=bool(machine.engine)))
+        actions.insert(len(actions) if machine.engine else 0, configure)
     if not machine.engine:
         actions.append(Start(systemd=machine.systemd))
-    if actions and not machine.root:
-        raise UsageError(
-            f"Only root can set this machine up. It lacks: {'; '.join(map(str, actions))}.",
-            hint="sudo ./bin/invoke host --yes",
-        )
-    if machine.unusable and _lacks_live_restore(machine):
-        raise machine.unusable
     return tuple(actions)
 
 
-def _lacks_live_restore(machine: Machine) -> bool:
-    ours = machine.managed or not machine.engine
-    return ours and not machine.live_restore and not machine.swarm
+def _configuration(machine: Machine) -> Configure | None:
+    if machine.swarm or not (machine.managed or not machine.engine):
+        return None
+    lacking: list[Setting] = [] if machine.live_restore else [LIVE_RESTORE]
+    if not machine.image_store and not _hurdle(machine):
+        lacking.append(IMAGE_STORE)
+    then: daemon.Then = "restart" if IMAGE_STORE in lacking else "reload"
+    return (
+        Configure(settings=tuple(lacking), then=then if machine.engine else "") if lacking else None
+    )
+
+
+def _hurdle(machine: Machine) -> str:
+    """Return why the image store of an engine that is ours stays what it is, and what to type."""
+    if machine.swarm:
+        return "a node of a swarm is left as it is"
+    if machine.store_refused:
+        return (
+            f"{daemon_json.SETTINGS} turns it off. Where that may change: take {IMAGE_STORE} out of it, then "
+            f"{SET_UP}"
+        )
+    if machine.engine and _major(machine.engine) < STORE_FLOOR:
+        return f"it takes Docker Engine {STORE_FLOOR} or later"
+    if machine.containers != 0:
+        count = "its" if machine.containers is None else f"its {machine.containers}"
+        return (
+            f"{count} containers would not be seen with it. Remove them (`./bin/invoke down` keeps "
+            f"the data; `docker ps --all` shows all others), then {SET_UP}"
+        )
+    if machine.engine and not machine.restartable:
+        return (
+            "its dockerd was started with flags, or by somebody of its own. Set features."
+            f"{IMAGE_STORE} to true in {daemon_json.SETTINGS}, and restart it as it was started"
+        )
+    return ""
+
+
+def _major(version: str) -> int:
+    number = version.partition(".")[0]
+    return int(number) if number.isdecimal() else 0
 
 
 def ensure_engine(*, yes: bool, interactive: bool, confirm: Confirm, report: Report) -> None:
     """Make sure that an engine answers, with Compose v2 and buildx; do nothing where it does.
 
     Args:
-        yes: Install and start without asking.
+        yes: Install and start without asking; where that takes root, with a `sudo` that asks
+            nothing, too.
         interactive: Somebody is at a terminal.
         confirm: Asks that person.
         report: Gets one line for each thing done.
@@ -221,29 +161,35 @@ def ensure_engine(*, yes: bool, interactive: bool, confirm: Confirm, report: Rep
     """
     machine = observe()
     actions = needed(machine)
+    optional = all(isinstance(action, Configure) for action in actions)
     if not actions:
         report(_ready(machine))
         return
+    by_sudo = sudo.works(yes=yes)
+    if optional and not machine.root and not by_sudo:
+        report(_as_it_is(machine, actions))
+        return
+    if not machine.root and not by_sudo:
+        raise UsageError(
+            f"Only root can set this machine up. It lacks: {'; '.join(map(str, actions))}.",
+            hint=f"sudo {SET_UP}",
+        )
     steps = [str(action) for action in actions]
     if not machine.engine:
         steps.append("the base images, which are looked at once the engine answers")
     try:
         agree(steps, yes=yes, interactive=interactive, confirm=confirm, report=report)
     except UsageError:
-        if actions != (LiveRestore(reload=True),):
+        if not optional:
             raise
-        report(f"{_ready(machine)} (`./bin/invoke host --yes` turns it on)")
+        report(_as_it_is(machine, actions))
         return
-    for action in actions:
-        if isinstance(action, Install):
-            apt.install(action.packages, distro=machine.distro, key=action.key, report=report)
-        elif isinstance(action, LiveRestore):
-            daemon.turn_on_live_restore(
-                reload=action.reload, systemd=machine.systemd, report=report
-            )
-        else:
-            daemon.start(systemd=action.systemd, report=report)
+    if by_sudo:
+        sudo.host("--engine", report=report)
+    else:
+        _do(actions, machine, report)
     left = observe()
+    needed(left)  # says so where this user may not talk to it
     if left.lacks or not left.engine:
         missing = ", ".join(left.lacks) or "an engine that answers"
         raise EngineError(
@@ -253,13 +199,46 @@ def ensure_engine(*, yes: bool, interactive: bool, confirm: Confirm, report: Rep
     report(_ready(left))
 
 
+def _do(actions: tuple[Action, ...], machine: Machine, report: Report) -> None:
+    for action in actions:
+        if isinstance(action, Install):
+            apt.install(action.packages, distro=machine.distro, key=action.key, report=report)
+        elif isinstance(action, Configure):
+            _configure(action, machine, report)
+        else:
+            daemon.start(systemd=action.systemd, report=report)
+
+
+def _configure(action: Configure, machine: Machine, report: Report) -> None:
+    if action.then == "restart" and daemon.about().containers != 0:
+        raise EngineError(
+            "The Docker Engine has got containers meanwhile, so it was not restarted.",
+            hint=f"Run {SET_UP} again; it says what can be done.",
+        )
+    daemon.turn_on(action.settings, then=action.then, systemd=machine.systemd, report=report)
+
+
+def _as_it_is(machine: Machine, actions: tuple[Action, ...]) -> str:
+    names = [
+        name for action in actions if isinstance(action, Configure) for name in action.settings
+    ]
+    how = SET_UP if machine.root else f"sudo {SET_UP}"
+    return f"{_ready(machine)} (`{how}` turns {' and '.join(names)} on)"
+
+
 def _ready(machine: Machine) -> str:
     compose = ".".join(map(str, machine.compose))
-    parts = f"Docker Engine {machine.engine} answers, with Compose {compose} and buildx"
+    said = [f"Docker Engine {machine.engine} answers, with Compose {compose} and buildx"]
     if machine.live_restore:
-        return f"{parts}; containers survive its restart (live-restore)"
-    why = ", which a swarm node cannot have" if machine.swarm else ""
-    return f"{parts}; without live-restore{why}"
+        said.append("containers survive its restart (live-restore)")
+    else:
+        said.append("without live-restore" + machine.swarm * ", which a swarm node cannot have")
+    if machine.image_store:
+        said.append("images are in containerd's store")
+    else:
+        why = _hurdle(machine) if machine.managed else ""
+        said.append("without the containerd image store" + (why and f": {why}"))
+    return "; ".join(said)
 
 
 def _installation(machine: Machine) -> Install:
@@ -280,41 +259,3 @@ def _installation(machine: Machine) -> Install:
         origin=apt.origin(vendor, machine.distro),
         key=machine.docker_key,
     )
-
-
-def _engine_version(*, client: bool) -> str:
-    if client:
-        return says(["docker", "version", "--format", "{{.Server.Version}}"])
-    return "(version unknown)" if engine_pings() else ""
-
-
-def _live_restore(*, engine: bool, root: bool) -> tuple[bool, bool, UsageError | None]:
-    """Return `live_restore`, `swarm` and `unusable` of a Machine."""
-    fields = "{{.LiveRestoreEnabled}} {{.Swarm.LocalNodeState}}"
-    said = says(["docker", "info", "--format", fields]) if engine else ""
-    on, _, swarm = said.partition(" ")
-    try:
-        in_swarm = swarm not in {"", "inactive"} or (root and daemon.in_swarm())
-        will = root and not engine and daemon.restores_live()
-    except UsageError as exc:
-        return on == "true", False, exc
-    return on == "true" or will, in_swarm, None
-
-
-def compose_version() -> tuple[int, ...]:
-    """Return major and minor version of the Compose plugin; () where there is none."""
-    found = re.match(r"v?(\d+)\.(\d+)", says(["docker", "compose", "version", "--short"]))
-    return tuple(int(number) for number in found.groups()) if found else ()
-
-
-def _elsewhere(*, client: bool) -> str:
-    host = engine_host()
-    if host:
-        return f"DOCKER_HOST={host}"
-    context = says(["docker", "context", "show"]) if client else ""
-    return f"docker context {context}" if context not in {"", "default"} else ""
-
-
-def _apparmor_incomplete() -> bool:
-    enforced = APPARMOR.exists() and APPARMOR.read_text(encoding="ascii").startswith("Y")
-    return enforced and shutil.which("apparmor_parser", path=SBIN) is None

@@ -19,7 +19,8 @@ from pipeline import shell
 from pipeline.errors import PipelineError
 from pipeline.host.bases import BASES, missing_bases
 from pipeline.host.client import connect
-from pipeline.host.docker import COMPOSE_FLOOR, compose_version
+from pipeline.host.daemon import SNAPSHOTTER
+from pipeline.host.machine import COMPOSE_FLOOR, compose_version
 from pipeline.host.probes import port_trouble, within
 from pipeline.settings import Settings
 
@@ -29,6 +30,7 @@ SECONDS = 1.5  # for all of it
 SPACE_FAIL = 1 << 30  # bytes; an image and its layers must fit
 SPACE_WARN = 5 << 30
 SET_UP = "./bin/invoke host --yes"
+LATE = {"registry": "Run this again; PIPELINE_REGISTRY names another registry"}  # else SET_UP
 Status = Literal["ok", "warn", "fail"]
 
 
@@ -49,17 +51,24 @@ class Check:
     remedy: str = ""
 
 
-def checks(settings: Settings) -> list[Check]:
-    """Return every check of this machine, in a fixed order; takes at most about 1.5 seconds."""
+def checks(settings: Settings, *, prove: Callable[[], None] | None = None) -> list[Check]:
+    """Return every check of this machine, in a fixed order; takes at most about 1.5 seconds.
+
+    Args:
+        settings: Of the service.
+        prove: Raises a PipelineError where this user may not pull from or push to the registry;
+            without it, the registry need only be in reach.
+    """
     looks: Mapping[str, Callable[[Settings], Check]] = {
         "engine": _engine,
         "compose": _compose,
         "buildx": _buildx,
         "live-restore": _live_restore,
+        "image store": _image_store,
         "disk": _disk,
         "port": _port,
         "base images": _base_images,
-        "registry": _registry,
+        "registry": partial(_registry, prove=prove),
         "env file": _env_file,
         "state folder": _state_folder,
     }
@@ -74,7 +83,8 @@ def _look(settings: Settings, name: str, look: Callable[[Settings], Check]) -> C
         except PipelineError as exc:
             return Check(name=name, status="fail", message=exc.message, remedy=exc.hint or SET_UP)
 
-    late = Check(name=name, status="fail", message=f"no answer within {SECONDS:g} s", remedy=SET_UP)
+    remedy = LATE.get(name, SET_UP)
+    late = Check(name=name, status="fail", message=f"no answer within {SECONDS:g} s", remedy=remedy)
     return within(SECONDS, guarded, late)
 
 
@@ -113,6 +123,16 @@ def _live_restore(_: Settings) -> Check:
         return Check(name="live-restore", status="ok", message="a swarm node cannot have it")
     message = "off: containers stop with the engine"
     return Check(name="live-restore", status="warn", message=message, remedy=SET_UP)
+
+
+def _image_store(_: Settings) -> Check:
+    with connect(seconds=1) as client:
+        status = client.info().get("DriverStatus") or []
+    if SNAPSHOTTER in status:
+        message = "containerd's: it keeps attestations and several platforms"
+        return Check(name="image store", status="ok", message=message)
+    message = "not containerd's: it keeps no attestations, and one platform only"
+    return Check(name="image store", status="fail", message=message, remedy=SET_UP)
 
 
 def _disk(settings: Settings) -> Check:
@@ -169,7 +189,7 @@ def _base_images(_: Settings) -> Check:
     return Check(name="base images", status="ok", message=f"{len(BASES)} of {len(BASES)} are here")
 
 
-def _registry(settings: Settings) -> Check:
+def _registry(settings: Settings, *, prove: Callable[[], None] | None) -> Check:
     host, _, port = settings.registry.partition(":")
     try:
         socket.create_connection((host, int(port or 443)), timeout=1).close()
@@ -180,7 +200,21 @@ def _registry(settings: Settings) -> Check:
             message=f"{settings.registry} cannot be reached: {exc.strerror or exc}",
             remedy="`./bin/invoke up` uses a local one; PIPELINE_REGISTRY names another",
         )
-    return Check(name="registry", status="ok", message=f"{settings.registry} can be reached")
+    if prove is None:
+        return Check(name="registry", status="ok", message=f"{settings.registry} can be reached")
+    try:
+        prove()
+    except PipelineError as exc:
+        # As `up` sees it: a registry that nobody named is not the one that it pushes to.
+        named = settings.sources.get("registry", "").startswith("PIPELINE_")
+        return Check(
+            name="registry",
+            status="fail" if named else "warn",
+            message=exc.message,
+            remedy=exc.hint or LATE["registry"],
+        )
+    message = f"{settings.registry}: pull and push are allowed"
+    return Check(name="registry", status="ok", message=message)
 
 
 def _env_file(settings: Settings) -> Check:

@@ -71,6 +71,11 @@ def test_host_times_its_two_phases(calls):
     assert calls == ["engine", "bases"]
 
 
+def test_host_may_leave_the_base_images_to_others(calls):
+    assert list(ensure_host(consent=CONSENT, report=print, engine_only=True)) == ["engine"]
+    assert calls == ["engine"]
+
+
 def test_up_does_everything_in_order_and_times_it(calls, settings):
     _, phases = run(settings, [])
     expected = ["engine", "bases", "registry", "build", "push", "deploy", "verify"]

@@ -1,8 +1,10 @@
 """A machine in memory: its commands, its files, its engine."""
 
 import http.server
+import json
 import os
 import shlex
+import sys
 import threading
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -13,7 +15,8 @@ from docker.errors import ImageNotFound, NotFound
 
 from pipeline import shell
 from pipeline.errors import CommandError
-from pipeline.host import apt, bases, daemon, docker
+from pipeline.host import apt, bases, daemon, daemon_json, docker
+from pipeline.host import machine as looks
 
 DEBIAN_12 = 'ID=debian\nVERSION_CODENAME=bookworm\nVERSION="12 (bookworm)"\n'
 ENTRY = "Types: deb\nURIs: http://mirror.example/debian\nSigned-By: /usr/share/keyrings/own.gpg\n"
@@ -29,8 +32,14 @@ def nothing_waits(seconds):
 
 def engine_pings(monkeypatch, answer):
     """Let `answer` say whether the engine answers on its socket."""
-    for module in (daemon, docker):
+    for module in (daemon, looks):
         monkeypatch.setattr(module, "engine_pings", answer)
+
+
+def info(*, live_restore=True, swarm="inactive", containers=0, image_store=True):
+    """Return what `docker info` answers to what the wing asks it."""
+    status = [daemon.SNAPSHOTTER] if image_store else [["Backing Filesystem", "extfs"]]
+    return f"{str(live_restore).lower()} {swarm} {containers} {json.dumps(status)}\n"
 
 
 def ensure(said, *, yes=True):
@@ -93,13 +102,13 @@ def machine(monkeypatch, tmp_path, commands):
         (apt, "KEYS", etc / "keyrings"),
         (apt, "POLICY", tmp_path / "policy-rc.d"),
         (apt, "SYSTEMD", tmp_path / "systemd"),
-        (docker, "DOCKER_SOCKET", tmp_path / "docker.sock"),
-        (docker, "DOCKER_CE", tmp_path / "docker-ce.list"),
-        (docker, "APPARMOR", tmp_path / "apparmor"),
+        (looks, "DOCKER_SOCKET", tmp_path / "docker.sock"),
+        (looks, "DOCKER_CE", tmp_path / "docker-ce.list"),
+        (looks, "APPARMOR", tmp_path / "apparmor"),
         (daemon, "LOG", tmp_path / "dockerd.log"),
         (daemon, "PID_FILE", tmp_path / "docker.pid"),
-        (daemon, "SETTINGS", tmp_path / "docker/daemon.json"),
-        (daemon, "DATA_ROOT", tmp_path / "data"),
+        (daemon_json, "SETTINGS", tmp_path / "docker/daemon.json"),
+        (daemon_json, "DATA_ROOT", tmp_path / "data"),
         (bases, "CA_BUNDLE", tmp_path / "ca.crt"),
     ]:
         monkeypatch.setattr(module, name, path)
@@ -113,6 +122,8 @@ def machine(monkeypatch, tmp_path, commands):
     targets = f"http://mirror.example/debian/|bookworm|main|{etc}/sources.list.d/debian.sources:1\n"
     commands.plan("apt-get indextargets", targets)
     commands.plan("apt-get update")
+    commands.plan("sudo", CommandError("`sudo` is not installed or not on PATH."))
+    commands.plan(f"{sys.executable} -m pip config list")
     commands.plan("apt-config dump", 'Acquire::http::Proxy "http://proxy.example";\n')
     return SimpleNamespace(path=tmp_path, etc=etc, programs=programs, commands=commands)
 
@@ -122,7 +133,7 @@ def clients(machine):
     """Put a client with both plugins on PATH."""
     machine.programs["docker"] = "/usr/local/bin/docker"
     machine.commands.plan("docker version", "26.1.5\n")
-    machine.commands.plan("docker info", "true inactive\n")
+    machine.commands.plan("docker info", info())
     machine.commands.plan("docker compose version", "2.26.1-4\n")
     machine.commands.plan("docker buildx version", "github.com/docker/buildx 0.13.1\n")
     machine.commands.plan("docker context show", "default\n")
@@ -182,6 +193,7 @@ class Engine:
         self.volumes_by_name = set()
         self.about = {
             "DockerRootDir": "/",
+            "DriverStatus": [daemon.SNAPSHOTTER],
             "HttpsProxy": "",
             "LiveRestoreEnabled": True,
             "RegistryConfig": {"Mirrors": []},

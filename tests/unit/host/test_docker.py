@@ -5,10 +5,11 @@ import sys
 import pytest
 
 from pipeline import shell
-from pipeline.errors import CommandError, EngineError, UsageError
-from pipeline.host import apt, daemon, docker
-from pipeline.host.docker import Install, LiveRestore, Machine, Start, needed
-from tests.unit.host.conftest import engine_pings, ensure
+from pipeline.errors import EngineError, UsageError
+from pipeline.host import apt, daemon
+from pipeline.host.docker import Configure, Install, Start, needed
+from pipeline.host.machine import Machine
+from tests.unit.host.conftest import engine_pings, ensure, info
 
 BOOKWORM = apt.Distro(id="debian", codename="bookworm")
 NOBLE = apt.Distro(id="ubuntu", codename="noble")
@@ -16,7 +17,7 @@ READY = {"daemon": True, "client": True, "compose": (2, 26), "buildx": True, "di
 
 READY_LINE = (
     "Docker Engine 26.1.5 answers, with Compose 2.26 and buildx; "
-    "containers survive its restart (live-restore)"
+    "containers survive its restart (live-restore); images are in containerd's store"
 )
 
 
@@ -35,8 +36,9 @@ def test_a_ready_machine_needs_nothing():
 
 
 def test_a_clean_debian_12_needs_everything():
-    live_restore, install, start = needed(Machine(distro=BOOKWORM))
-    assert live_restore == LiveRestore(reload=False)  # before anything could start the engine
+    settings, install, start = needed(Machine(distro=BOOKWORM))
+    # before anything could start the engine
+    assert settings == Configure(settings=("live-restore", "containerd-snapshotter"), then="")
     assert install == Install(
         packages=("docker.io", "ca-certificates", "docker-cli", "docker-compose", "docker-buildx"),
         parts=("engine", "client", "compose", "buildx"),
@@ -84,7 +86,7 @@ def test_the_sentence_names_the_vendor():
 
 
 def test_a_stopped_engine_is_only_started():
-    machine = Machine(**READY, systemd=True, live_restore=True)
+    machine = Machine(**READY, systemd=True, live_restore=True, image_store=True)
     assert needed(machine) == (Start(systemd=True),)
     assert "systemctl enable --now docker" in str(Start(systemd=True))
 
@@ -102,11 +104,11 @@ def test_an_engine_that_refuses_this_user_is_named():
     assert "usermod -aG docker" in caught.value.hint
 
 
-def test_only_root_can_set_a_machine_up():
+def test_only_root_can_set_a_machine_up(machine, said, monkeypatch):
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
     with pytest.raises(UsageError, match=r"Only root.*docker-cli.*dockerd") as caught:
-        needed(Machine(distro=BOOKWORM, root=False))
+        ensure(said)
     assert caught.value.hint == "sudo ./bin/invoke host --yes"
-    assert needed(Machine(engine="26.1.5", **READY, root=False)) == ()
 
 
 @pytest.mark.parametrize(
@@ -126,57 +128,13 @@ def test_without_agreement_everything_missing_is_listed_and_nothing_done(machine
     assert said == []
 
 
-def test_the_context_and_docker_host_are_seen(clients, monkeypatch):
-    clients.commands.plan("docker version", "cannot connect", code=1)
-    clients.commands.plan("docker context show", "far\n")
-    assert docker.observe().elsewhere == "docker context far"
-    monkeypatch.setenv("DOCKER_HOST", "tcp://10.0.0.1:2376")
-    assert docker.observe().elsewhere == "DOCKER_HOST=tcp://10.0.0.1:2376"
-
-
-def test_wrong_certificates_for_docker_host_are_named(clients, monkeypatch, tmp_path):
-    clients.commands.plan("docker version", "cannot connect", code=1)
-    monkeypatch.setenv("DOCKER_HOST", "tcp://10.0.0.1:2376")
-    monkeypatch.setenv("DOCKER_TLS_VERIFY", "1")
-    monkeypatch.setenv("DOCKER_CERT_PATH", str(tmp_path / "nothing"))
-    with pytest.raises(EngineError, match="DOCKER_HOST") as caught:
-        docker.observe()
-    assert "DOCKER_CERT_PATH" in caught.value.hint
-
-
-def test_an_engine_without_a_client_is_seen_on_its_socket(machine, monkeypatch):
-    engine_pings(monkeypatch, lambda: True)
-    machine.commands.plan("docker info", CommandError("`docker` is not installed"))
-    assert docker.observe().lacks == ("client", "compose", "buildx")
-
-
-def test_a_client_that_hangs_or_lacks_its_plugins_is_no_answer(clients):
-    clients.commands.plan("docker version", CommandError("did not finish"))
-    clients.commands.plan("docker compose version", "unknown command", code=1)
-    seen = docker.observe()
-    assert (seen.engine, seen.compose, seen.client) == ("", (), True)
-
-
-def test_a_socket_that_this_user_may_not_write_is_seen(machine, monkeypatch):
-    (machine.path / "docker.sock").touch()
-    monkeypatch.setattr("os.access", lambda path, mode: False)
-    assert docker.observe().refused
-
-
-def test_apparmor_without_its_tools_is_seen(machine):
-    (machine.path / "apparmor").write_text("Y\n")
-    assert docker.observe().apparmor
-    machine.programs["apparmor_parser"] = "/usr/sbin/apparmor_parser"
-    assert not docker.observe().apparmor
-
-
 def test_a_clean_machine_is_set_up(machine, said, monkeypatch):
     spawned = []
 
     def installing(_):
         machine.programs.update(docker="/usr/bin/docker", dockerd="/usr/sbin/dockerd")
         machine.commands.plan("docker version", "26.1.5")
-        machine.commands.plan("docker info", "true inactive")
+        machine.commands.plan("docker info", info())
         machine.commands.plan("docker context show", "default")
         machine.commands.plan("docker compose version", "v2.26.1")
         machine.commands.plan("docker buildx version", "0.13.1")

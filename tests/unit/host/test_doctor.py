@@ -4,13 +4,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from pipeline.errors import CommandError
+from pipeline.errors import CommandError, RegistryError
 from pipeline.host import doctor
 from pipeline.settings import Secret, Settings
 
 NAMES = [
-    "engine", "compose", "buildx", "live-restore", "disk", "port", "base images", "registry",
-    "env file", "state folder",
+    "engine", "compose", "buildx", "live-restore", "image store", "disk", "port", "base images",
+    "registry", "env file", "state folder",
 ]  # fmt: skip
 GIB = 1 << 30
 
@@ -35,8 +35,8 @@ def healthy(engine, commands, monkeypatch, tmp_path):
     )
 
 
-def check(settings, name):
-    return {found.name: found for found in doctor.checks(settings)}[name]
+def check(settings, name, **given):
+    return {found.name: found for found in doctor.checks(settings, **given)}[name]
 
 
 def changed(settings, **values):
@@ -54,7 +54,8 @@ def test_a_healthy_machine_is_all_ok(healthy):
 def test_without_an_engine_the_rest_is_still_looked_at(healthy, no_engine):
     found = doctor.checks(healthy)
     assert [one.name for one in found] == NAMES
-    assert {one.name for one in found if one.status == "fail"} == {"engine", "base images"}
+    failed = {one.name for one in found if one.status == "fail"}
+    assert failed == {"engine", "image store", "base images"}
     assert all(one.remedy for one in found if one.status != "ok")
 
 
@@ -65,6 +66,7 @@ def test_what_hangs_is_left_behind(healthy, monkeypatch):
     found = check(healthy, "registry")
     release.set()
     assert (found.status, found.message) == ("fail", "no answer within 0.05 s")
+    assert "PIPELINE_REGISTRY" in found.remedy
 
 
 @pytest.mark.parametrize("answer", ["2.23.3", ""])
@@ -97,6 +99,13 @@ def test_live_restore_is_looked_at(healthy, engine, *, on, swarm, seen):
     engine.about |= {"LiveRestoreEnabled": on, "Swarm": {"LocalNodeState": swarm}}
     found = check(healthy, "live-restore")
     assert (found.status, found.message, found.remedy) == seen
+
+
+@pytest.mark.parametrize("status", [[["Backing Filesystem", "extfs"]], None])
+def test_a_store_without_attestations_is_a_failure(healthy, engine, status):
+    engine.about["DriverStatus"] = status
+    found = check(healthy, "image store")
+    assert (found.status, found.remedy) == ("fail", "./bin/invoke host --yes")
 
 
 @pytest.mark.parametrize(("free", "status"), [(GIB // 2, "fail"), (2 * GIB, "warn")])
@@ -142,6 +151,45 @@ def test_an_unreachable_registry_is_a_warning(healthy, monkeypatch):
     found = check(changed(healthy, registry="127.0.0.1:5001"), "registry")
     assert found.status == "warn"
     assert found.message == "127.0.0.1:5001 cannot be reached: Connection refused"
+
+
+def test_an_unreachable_registry_is_not_asked_for_rights(healthy, monkeypatch):
+    def refuse(address, timeout):
+        raise ConnectionRefusedError(111, "Connection refused")
+
+    def prove():
+        raise AssertionError
+
+    monkeypatch.setattr("socket.create_connection", refuse)
+    assert check(healthy, "registry", prove=prove).status == "warn"
+
+
+def test_the_rights_to_pull_and_push_are_proven(healthy):
+    asked = []
+    found = check(healthy, "registry", prove=lambda: asked.append("rights"))
+    assert (found.status, found.message) == ("ok", "ghcr.io: pull and push are allowed")
+    assert asked == ["rights"]
+    assert check(healthy, "registry").message == "ghcr.io can be reached"
+
+
+@pytest.mark.parametrize(("source", "status"), [("PIPELINE_REGISTRY", "fail"), ("default", "warn")])
+@pytest.mark.parametrize("hint", ["`invoke login`", ""])
+def test_rights_that_are_missing_are_named(healthy, source, status, hint):
+    def prove():
+        raise RegistryError("The registry ghcr.io refused the push.", hint=hint)
+
+    found = check(changed(healthy, sources={"registry": source}), "registry", prove=prove)
+    assert (found.status, found.message) == (status, "The registry ghcr.io refused the push.")
+    assert hint in found.remedy
+    assert found.remedy
+
+
+def test_rights_that_nobody_answers_for_are_left_behind(healthy, monkeypatch):
+    release = threading.Event()
+    monkeypatch.setattr(doctor, "SECONDS", 0.05)
+    found = check(healthy, "registry", prove=release.wait)
+    release.set()
+    assert (found.status, found.message) == ("fail", "no answer within 0.05 s")
 
 
 @pytest.mark.parametrize(
