@@ -31,6 +31,7 @@ nox.options.sessions = ["lint", "format", "lock", "types", "tests", "workflows"]
 
 PYTHON = "3.11"
 REPORTS = Path("reports")
+DOCKERFILES = ("Dockerfile", "images/*/Dockerfile", "tests/*/*/Dockerfile")
 CLEANUP = 60.0  # seconds that cancelled e2e tests get to remove their containers
 
 
@@ -93,6 +94,7 @@ def lint(session: nox.Session) -> None:
     prepare(session, "lint")
     run(session, "ruff", "check", f"--output-format={github.ruff_format()}", *session.posargs)
     run(session, "ruff", "format", "--check")
+    run(session, "hadolint", *sorted(str(path) for each in DOCKERFILES for path in ROOT.glob(each)))
 
 
 @nox.session(name="format", python=PYTHON)
@@ -184,6 +186,14 @@ def e2e(session: nox.Session) -> None:
     # A part of the code runs here, the rest in commands of their own: no minimum by itself.
     unmeasured = ("--cov-report=", "--cov-fail-under=0")
     measure(session, *unmeasured, *(session.posargs or ("tests/contract", "tests/e2e")))
+
+
+@nox.session(python=PYTHON)
+def platforms(session: nox.Session) -> None:
+    """Build, push and merge images of two platforms on a real engine; one of them is emulated."""
+    engine(session)
+    prepare(session, "ops", "test")
+    run(session, "pytest", *seeds(), "tests/platforms", *session.posargs)
 
 
 @nox.session(python=PYTHON)

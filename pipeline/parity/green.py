@@ -12,7 +12,8 @@ from pipeline.errors import UsageError
 
 __all__ = ["Job", "judge"]
 
-MAY_BE_SKIPPED = frozenset({"e2e", "faults", "parity", "coverage"})  # where only docs changed
+# Where only documentation changed.
+MAY_BE_SKIPPED = frozenset({"e2e", "platforms", "faults", "parity", "coverage"})
 
 
 @dataclass(frozen=True, kw_only=True)

