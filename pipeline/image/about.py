@@ -83,7 +83,7 @@ def about(settings: Settings, sha: str) -> dict[str, Any]:
 
     Returns:
         `sha`, `reference`, `created`, `version`, `source`, and `platforms`: for each `platform`,
-        `digest`, `size` (bytes, compressed), `layers` (each `size` and `made_by`), `attestations`
+        `digest`, `size` (bytes, compressed), `layers` (each `digest`, `size`, `made_by`), `attestations`
         (predicate types) and `packages` (`kind`, `name`, `version`; from its SBOM).
 
     Raises:
@@ -122,7 +122,7 @@ def _platform(repository: Repository, top: Manifest, digest: str, config: Config
         "digest": digest,
         "size": sum(layer.size for layer in layers),
         "layers": [
-            {"size": layer.size, "made_by": step}
+            {"digest": layer.digest, "size": layer.size, "made_by": step}
             for layer, step in zip(layers, made_by, strict=True)
         ],
         "attestations": sorted(statements),

@@ -94,9 +94,44 @@ def test_a_login_without_a_password(site_as_it_was: Site):
 
 def test_nobody_has_logged_in(site_as_it_was: Site, tmp_path: Path):
     config = str(docker_config(tmp_path / "docker"))
-    ran = site_as_it_was.invoke("deploy", "--sha", UNKNOWN, DOCKER_CONFIG=config).refused(1)
-    assert "refused" in ran.error
-    assert "invoke login" in ran.stderr
+    nobody = {
+        "DOCKER_CONFIG": config,
+        "PIPELINE_REGISTRY_USER": "",
+        "PIPELINE_REGISTRY_PASSWORD": "",
+    }
+    for command in (["deploy"], ["inspect"], ["build", "--push"]):
+        ran = site_as_it_was.invoke(*command, "--sha", site_as_it_was.commits["b"], **nobody)
+        assert "refused" in ran.refused(1).error
+        assert "invoke login" in ran.stderr
+        assert "Building" not in ran.stderr, "not after half an hour of building"
+
+
+@pytest.mark.parametrize(
+    ("argv", "cause"),
+    [
+        (["build", "--dirty", "--push"], "never pushed"),
+        (["build", "--dirty", "--sha", "HEAD"], "never pushed"),
+        (["build", "--push", "--part"], "one platform"),
+        (["push", "--part", "--platforms", "linux/amd64,linux/arm64"], "one platform"),
+        (["build", "--platforms", "amd64"], "platforms"),
+        (["manifest"], "of which platforms"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else value,
+)
+def test_options_that_contradict(site_as_it_was: Site, argv: list[str], cause: str):
+    assert cause in site_as_it_was.invoke(*argv).refused(2).error
+
+
+def test_a_part_that_nobody_pushed(site_as_it_was: Site):
+    ran = site_as_it_was.invoke("manifest", "--platforms", "linux/riscv64").refused(1)
+    assert "linux/riscv64" in ran.error
+    assert "--platforms linux/riscv64 --push --part" in ran.next_step
+
+
+def test_what_nobody_pushed_cannot_be_inspected(site_as_it_was: Site):
+    ran = site_as_it_was.invoke("inspect", "--sha", UNKNOWN, "--json").refused(1)
+    assert UNKNOWN in ran.error
+    assert "--push" in ran.next_step
 
 
 NO_ENGINE = "unix:///nonexistent.sock"

@@ -5,10 +5,12 @@ printed side by side with what they are to be compared with.
 """
 
 import statistics
+import subprocess
 import time
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
-from tests.e2e.support import load, machine
+from tests.e2e.support import checkout, load, machine
 from tests.e2e.support.command import Ran
 from tests.e2e.support.site import KEPT, Site
 
@@ -95,6 +97,46 @@ def test_commands(a_live: Site, figures: Figures):
     a_live.invoke("--list").ok()
     figures["invoke --list (target: 0.25) [s]"] = timed(10, lambda: a_live.invoke("--list"))
     figures["invoke status (target: 0.5) [s]"] = timed(10, lambda: a_live.invoke("status"))
+
+
+def test_builds(site: Site, shipped: dict[str, dict[str, Ran]], figures: Figures, tmp_path: Path):
+    commit = site.commits["a"]
+    context = tmp_path / "context"
+    checkout.export(site.invoke.root, commit, context)
+    bare = ["docker", "buildx", "build", "--quiet", "--provenance=mode=max", "--sbom=true"]
+    bare += [f"--tag={site.repository}:bare", str(context)]
+    no_change = {"bare docker buildx build": [], "invoke build": []}
+    for _ in range(4):
+        started = time.monotonic()
+        subprocess.run(bare, check=True, capture_output=True, timeout=120)
+        no_change["bare docker buildx build"].append(time.monotonic() - started)
+        ran = site.invoke("build", "--sha", commit, "--json").ok()
+        no_change["invoke build"].append(ran.seconds)
+    machine.docker("rmi", f"{site.repository}:bare")
+    figures["no-change build (target: bare + 0.5) [s]"] = {
+        name: spread(seconds[1:]) for name, seconds in no_change.items()
+    }
+
+    before, seconds, new = layers(site, commit), [], 0
+    for number in range(3):
+        changed = checkout.commit(
+            site.invoke.root,
+            "app/templates/index.html",
+            lambda text, n=number: f"{text}<!-- {n} -->",
+        )
+        seconds.append(site.invoke("build", "--sha", changed, "--push", timeout=120).ok().seconds)
+        after = layers(site, changed)
+        new = max(new, sum(size for digest, size in after.items() if digest not in before))
+        before = after
+    figures["code-only change, build and push (target: 3) [s]"] = spread(seconds)
+    figures["code-only change, new layers (target: 300) [kB]"] = round(new / 1e3, 1)
+    assert 0 < new <= 300_000
+
+
+def layers(site: Site, commit: str) -> dict[str, int]:
+    """Return the compressed size of each layer of a published image."""
+    found = site.invoke("inspect", "--sha", commit, "--json").ok().json
+    return {each["digest"]: each["size"] for each in found["platforms"][0]["layers"]}
 
 
 def test_the_image(site: Site, shipped: dict[str, dict[str, Ran]], figures: Figures):

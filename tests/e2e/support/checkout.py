@@ -85,6 +85,22 @@ class Checkout:
         return cls(root=root, commits=commits)
 
 
+def commit(root: Path, path: str, change: Callable[[str], str]) -> str:
+    """Change one file in a clone; return the hash of the commit, which its branches are not at."""
+    head = _git(root, "rev-parse", "HEAD")
+    _edit(root / path, change)
+    _git(root, "commit", "--quiet", "--all", "--message", f"Change for the tests: {path}")
+    made = _git(root, "rev-parse", "HEAD")
+    _git(root, "reset", "--quiet", "--hard", head)
+    return made
+
+
+def export(root: Path, sha: str, folder: Path) -> None:
+    """Write a commit's files below a new folder."""
+    _git(root, "clone", "--quiet", "--no-hardlinks", str(root), str(folder))
+    _git(folder, "checkout", "--quiet", sha)
+
+
 def _edit(path: Path, change: Callable[[str], str]) -> None:
     before = path.read_text(encoding="utf-8") if path.exists() else ""
     after = change(before)

@@ -81,7 +81,9 @@ def test_everything_in_one_look(published, settings):
     (platform,) = found["platforms"]
     assert platform["platform"] == "linux/amd64"
     assert platform["digest"] == digest_of(CONTENT)
-    assert platform["layers"] == [{"size": len(CONTENT), "made_by": "COPY app"}]
+    assert platform["layers"] == [
+        {"digest": bytes_digest(CONTENT.encode()), "size": len(CONTENT), "made_by": "COPY app"}
+    ]
     assert platform["size"] == len(CONTENT)
     assert platform["attestations"] == ["https://slsa.dev/provenance/v0.2", SPDX]
     assert platform["packages"] == [
