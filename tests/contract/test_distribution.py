@@ -2,9 +2,6 @@
 
 import json
 import os
-import socket
-import threading
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +10,7 @@ import pytest
 import requests
 
 from pipeline.errors import RegistryError
-from pipeline.image import credentials, distribution, http, manifests
+from pipeline.image import credentials, distribution, manifests
 from pipeline.image.manifests import Manifest
 from pipeline.settings import Secret, Settings
 from tests.contract import token_service
@@ -261,60 +258,3 @@ class TestTokens:
             repository.prove_pull()
 
         assert front.asked == []
-
-
-class TestWhatComesBackLate:
-    """Servers of one answer, byte by byte where that is what a test needs."""
-
-    @pytest.fixture
-    def listener(self) -> Iterator[socket.socket]:
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            yield listener
-
-    @pytest.mark.parametrize(
-        "begin",
-        [b"", b"HTTP/1.1 200 OK\r\nX-Slow: ", b"HTTP/1.1 200 OK\r\nContent-Length: 999\r\n\r\n"],
-        ids=["silence", "headers", "body"],
-    )
-    def test_a_server_that_drips_is_given_up(
-        self,
-        begin: bytes,
-        listener: socket.socket,
-        settings: Settings,
-        monkeypatch: pytest.MonkeyPatch,
-    ) -> None:
-        monkeypatch.setattr(http, "DEADLINE", 1.0)
-        over = threading.Event()
-
-        def drip() -> None:
-            connection, _ = listener.accept()
-            with connection:
-                connection.sendall(begin)
-                while not over.wait(0.1):
-                    connection.sendall(b"x" if begin else b"")
-
-        thread = threading.Thread(target=drip)
-        thread.start()
-        started = time.monotonic()
-        slow = replace(settings, registry=f"127.0.0.1:{listener.getsockname()[1]}")
-        try:
-            with (
-                distribution.connect(slow) as repository,
-                pytest.raises(http.NoAnswerError, match="no answer within 1 s"),
-            ):
-                repository.manifest("one")
-        finally:
-            over.set()
-            thread.join()
-
-        assert time.monotonic() - started < 5
-
-    def test_nobody_there(self, listener: socket.socket, settings: Settings) -> None:
-        gone = replace(settings, registry=f"127.0.0.1:{listener.getsockname()[1]}")
-        listener.close()
-
-        with (
-            distribution.connect(gone) as repository,
-            pytest.raises(http.NoAnswerError, match="connection refused"),
-        ):
-            repository.prove_pull()

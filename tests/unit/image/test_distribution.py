@@ -9,7 +9,6 @@ from docker import auth
 
 from pipeline.errors import RegistryError
 from pipeline.image import distribution
-from pipeline.image.http import BusyError, NoAnswerError
 from pipeline.image.manifests import OCI_INDEX, OCI_MANIFEST, digest_of, read
 from pipeline.settings import Secret
 from tests.unit.image.planned_answers import Planned, answer

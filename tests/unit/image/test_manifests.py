@@ -48,6 +48,13 @@ class TestIndex:
         assert [each.digest for each in found.children] == [A, B, C, D]
         assert (found.config, found.layers) == (None, ())
 
+    def test_an_attestation_is_for_no_platform_whatever_it_says(self):
+        where = {"os": "linux", "architecture": "amd64"}
+
+        found = index(child(A, "linux/amd64"), child(C, attests=A, platform=where))
+
+        assert found.platforms == ("linux/amd64",)
+
     @pytest.mark.parametrize(
         ("said", "shown"),
         [

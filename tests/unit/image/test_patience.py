@@ -31,14 +31,14 @@ def pauses(monkeypatch):
     return slept
 
 
-def test_a_busy_registry_is_asked_again(self, repository, planned, pauses):
+def test_a_busy_registry_is_asked_again(repository, planned, pauses):
     planned.on("HEAD", ONE, answer(503), answer(429), FOUND)
 
     assert repository.digest("one") == DIGEST
     assert pauses == [1.0, 3.0]
 
 
-def test_and_named_in_the_end(self, repository, planned, pauses):
+def test_and_named_in_the_end(repository, planned, pauses):
     planned.on("HEAD", ONE, answer(503))
 
     with pytest.raises(BusyError, match="busy or out of order"):
@@ -47,7 +47,7 @@ def test_and_named_in_the_end(self, repository, planned, pauses):
     assert len(planned.asked) == 3
 
 
-def test_it_may_say_when(self, repository, planned, pauses):
+def test_it_may_say_when(repository, planned, pauses):
     planned.on("HEAD", ONE, answer(429, Retry_After="7"), answer(429, Retry_After="9999"), FOUND)
 
     assert repository.digest("one") == DIGEST
@@ -55,7 +55,7 @@ def test_it_may_say_when(self, repository, planned, pauses):
 
 
 @pytest.mark.parametrize("status", [401, 403, 404])
-def test_what_is_refused_or_unknown_stays_so(self, status, repository, planned, pauses):
+def test_what_is_refused_or_unknown_stays_so(status, repository, planned, pauses):
     planned.on("GET", f"{BASE}/blobs/{DIGEST}", answer(status))
 
     with pytest.raises(RegistryError):
@@ -64,10 +64,22 @@ def test_what_is_refused_or_unknown_stays_so(self, status, repository, planned, 
     assert (len(planned.asked), pauses) == (1, [])
 
 
-def test_who_does_not_answer_is_not_asked_again(self, repository, planned, pauses):
+def test_who_does_not_answer_is_not_asked_again(repository, planned, pauses):
     planned.on("HEAD", ONE, ConnectionRefusedError(111, "Connection refused"))
 
     with pytest.raises(NoAnswerError, match="connection refused"):
         repository.digest("one")
 
     assert (len(planned.asked), pauses) == (1, [])
+
+
+def test_a_busy_token_service_is_asked_again(repository, planned, pauses):
+    realm = "https://tokens.example/t"
+    asked = f"{realm}?scope=repository%3Ateam%2Fapp%3Apull"
+    challenge = answer(401, WWW_Authenticate=f'Bearer realm="{realm}"')
+    planned.on("HEAD", ONE, challenge, FOUND)
+    planned.on("GET", asked, answer(503), answer(200, b'{"token": "t"}'))
+
+    assert repository.digest("one") == DIGEST
+    assert pauses == [1.0]
+    assert planned.asked[-1] == ("HEAD", ONE, "Bearer t")
