@@ -148,9 +148,16 @@ def whole(
 
 @pytest.fixture(scope="session")
 def merged(
-    sites: dict[str, Site], sha: str, config: Path, took: Callable[[str, float], None]
+    whole: Whole,
+    sites: dict[str, Site],
+    sha: str,
+    config: Path,
+    took: Callable[[str, float], None],
 ) -> Merged:
-    """Each platform from nothing and by itself, pushed; merged then, and too early before."""
+    """Each platform from nothing and by itself, pushed; merged then, and too early before.
+
+    After `whole`, which may come from the cache: the other way round, it would come from this.
+    """
     site = sites["parts"]
     manifest = ("manifest", "--sha", sha, "--platforms", ",".join(PLATFORMS), "--json")
     took(f"{NATIVE} alone", _build(site, sha, NATIVE, "--part", "--no-cache").seconds)
