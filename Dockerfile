@@ -5,8 +5,8 @@
 # Build secrets, both optional: `ca`, a CA bundle for networks that inspect TLS; `pip`, a pip.conf.
 #
 # One commit, one digest: every file and folder that is added has the time 0 and modes that no
-# umask changed. Stages lay it out below /layer, and `COPY --link` makes a layer of exactly that.
-# Why, and what each part weighs: docs/decisions/0012-reproducible-images.md.
+# umask changed. Stages lay them out below /layer with their whole paths, because COPY gives times
+# and modes to folders that it finds, too. Why, and what each part weighs: docs/decisions/0012.
 ARG BASE_IMAGE=python:3.11-slim
 
 # What the service needs of poetry.lock; a lock that changed elsewhere reuses the layers below.
@@ -19,29 +19,10 @@ RUN python3 bin/lock main > /requirements.txt
 FROM ${BASE_IMAGE} AS dependencies
 # pip stands in an environment of its own and installs into the other: it is left behind.
 RUN python3 -m venv /opt/pip
-# Leaves out what no process maps or imports: debug symbols (they lie behind the last segment of a
-# shared object; a quarter of all that is installed), Cython's sources, and test suites.
-COPY <<'PYTHON' /slim.py
-import pathlib, shutil, struct, sys
-
-for path in sorted(pathlib.Path(sys.argv[1]).rglob("*")):
-    if path.is_dir() and path.name in {"test", "testing", "tests"}:
-        shutil.rmtree(path)
-    elif path.suffix in {".c", ".pxd", ".pxi", ".pyi", ".pyx"} or path.match("test_*.py"):
-        path.unlink()
-    elif ".so" in path.suffixes and path.read_bytes()[:6] == b"\x7fELF\x02\x01":  # 64 bit, little
-        data = bytearray(path.read_bytes())
-        (table,) = struct.unpack_from("<Q", data, 32)
-        size, count = struct.unpack_from("<HH", data, 54)
-        segments = [struct.unpack_from("<QQQQ", data, table + 8 + size * n) for n in range(count)]
-        struct.pack_into("<Q", data, 40, 0)  # no section headers: ld.so reads segments only
-        struct.pack_into("<HH", data, 60, 0, 0)
-        path.write_bytes(data[: max(offset + length for offset, _, _, length in segments)])
-PYTHON
-
+COPY bin/slim /slim
 COPY --from=lock /requirements.txt /requirements.txt
-# Bytecode that is never compared with its source again: faster starts on a read-only root. One
-# process per package, because what a process compiled before can show in its bytecode.
+# Bytecode that is never compared with its source again: faster starts on a read-only root. Each
+# process gets the same share every time: what it compiled before can show in its bytecode.
 RUN --mount=type=secret,id=ca,target=/run/secrets/ca \
     --mount=type=secret,id=pip,target=/run/secrets/pip \
     --mount=type=cache,target=/root/.cache/pip \
@@ -50,9 +31,10 @@ RUN --mount=type=secret,id=ca,target=/run/secrets/ca \
     && python3 -m venv --without-pip /opt/venv \
     && /opt/pip/bin/pip --python /opt/venv/bin/python install --disable-pip-version-check \
        --quiet --no-compile --no-deps --require-hashes --only-binary :all: -r /requirements.txt \
-    && python3 /slim.py /opt/venv/lib \
+    && python3 /slim /opt/venv/lib \
     && find /opt/venv/lib/python3*/site-packages -mindepth 1 -maxdepth 1 -fprint /packages \
-    && PYTHONHASHSEED=0 xargs -a /packages -n 1 -P "$(nproc)" \
+    && sort -o /packages /packages \
+    && PYTHONHASHSEED=0 xargs -a /packages -n 4 -P "$(nproc)" \
        python3 -m compileall -q --invalidation-mode unchecked-hash \
     && mkdir -p /layer/opt && mv /opt/venv /layer/opt/venv \
     && chmod -R u=rwX,go=rX /layer \
@@ -68,13 +50,14 @@ RUN PYTHONHASHSEED=0 python3 -m compileall -q --invalidation-mode unchecked-hash
 # The official base comes without bytecode, and a read-only root could never keep any: without
 # this, every start would compile the standard library again.
 FROM ${BASE_IMAGE} AS bytecode
+ENV PYTHONDONTWRITEBYTECODE=1
 RUN mkdir /layer && touch /before \
     && find "$(python3 -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')" \
        -mindepth 1 -maxdepth 1 -regextype posix-extended -not -regex \
        '.*/(test|idlelib|lib2to3|tkinter|turtledemo|ensurepip|distutils|pydoc_data|(site|dist)-packages)' \
        -fprint /modules \
     && sort -o /modules /modules \
-    && PYTHONHASHSEED=0 PYTHONDONTWRITEBYTECODE=1 xargs -a /modules -n 40 -P "$(nproc)" \
+    && PYTHONHASHSEED=0 xargs -a /modules -n 40 -P "$(nproc)" \
        python3 -m compileall -q --invalidation-mode unchecked-hash -x '/tests?/' \
     && find /usr -name '*.pyc' -newer /before -exec cp --parents -t /layer {} + \
     && find /layer -exec touch -h -d @0 {} +
@@ -89,10 +72,10 @@ RUN started="$(($(date +%s) - 1))" \
     && rm -rf "$lib/ensurepip" "$lib/site-packages/"* /usr/share/python-wheels \
        /usr/local/bin/pip* /usr/local/bin/wheel* \
     && find /usr -type d -newermt "@$started" -exec touch -d @0 {} +
-COPY --link --from=bytecode /layer/ /
-COPY --link --from=dependencies /layer/ /
-COPY --link --from=code /layer/ /
 WORKDIR /srv
+COPY --from=bytecode /layer/ /
+COPY --from=dependencies /layer/ /
+COPY --from=code /layer/ /
 USER 10001:10001
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=3s --start-period=20s --retries=3 CMD ["python", "-I", "-c", \

@@ -94,7 +94,11 @@ def lint(session: nox.Session) -> None:
     prepare(session, "lint")
     run(session, "ruff", "check", f"--output-format={github.ruff_format()}", *session.posargs)
     run(session, "ruff", "format", "--check")
-    run(session, "hadolint", *sorted(str(path) for each in DOCKERFILES for path in ROOT.glob(each)))
+    run(
+        session,
+        "hadolint",
+        *sorted(str(path) for each in DOCKERFILES for path in Path().glob(each)),
+    )
 
 
 @nox.session(name="format", python=PYTHON)

@@ -121,8 +121,8 @@ def _hurdle(machine: Machine) -> str:
         return "a node of a swarm is left as it is"
     if machine.store_refused:
         return (
-            f"{daemon_json.SETTINGS} turns it off. Where that may change: take {IMAGE_STORE} out of it, then "
-            f"{SET_UP}"
+            f"{daemon_json.SETTINGS} turns it off. Where that may change, take {IMAGE_STORE} out "
+            f"of it, then {SET_UP}"
         )
     if machine.engine and _major(machine.engine) < STORE_FLOOR:
         return f"it takes Docker Engine {STORE_FLOOR} or later"

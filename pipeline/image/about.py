@@ -83,8 +83,8 @@ def about(settings: Settings, sha: str) -> dict[str, Any]:
 
     Returns:
         `sha`, `reference`, `created`, `version`, `source`, and `platforms`: for each `platform`,
-        `digest`, `size` (bytes, compressed), `layers` (each `digest`, `size`, `made_by`), `attestations`
-        (predicate types) and `packages` (`kind`, `name`, `version`; from its SBOM).
+        `digest`, `size` (bytes, compressed), `layers` (each `digest`, `size`, `made_by`),
+        `attestations` (predicate types) and `packages` (`kind`, `name`, `version`; of its SBOM).
 
     Raises:
         RegistryError: It has none, refused, or has something malformed.

@@ -18,7 +18,13 @@ from tests.e2e.support.command import Ran
 from tests.e2e.support.registry import Registry
 from tests.e2e.support.site import KEPT, Site
 
-BASES = ("python:3.11-slim", "postgres:15", "haproxy:2.6", "registry:2")
+BASES = (
+    "python:3.11-slim",
+    "postgres:15",
+    "haproxy:2.6",
+    "registry:2",
+    "docker/buildkit-syft-scanner:stable-1",
+)
 FIGURES = pytest.StashKey[dict[str, object]]()
 
 

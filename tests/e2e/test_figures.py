@@ -15,7 +15,6 @@ from tests.e2e.support.command import Ran
 from tests.e2e.support.site import KEPT, Site
 
 Figures = dict[str, object]
-BASE = "python:3.11-slim"
 
 
 def spread(seconds: Iterable[float]) -> dict[str, float]:
@@ -137,14 +136,3 @@ def layers(site: Site, commit: str) -> dict[str, int]:
     """Return the compressed size of each layer of a published image."""
     found = site.invoke("inspect", "--sha", commit, "--json").ok().json
     return {each["digest"]: each["size"] for each in found["platforms"][0]["layers"]}
-
-
-def test_the_image(site: Site, shipped: dict[str, dict[str, Ran]], figures: Figures):
-    size = machine.inspect(f"{site.repository}:{site.commits['a']}")["Size"]
-    base = machine.inspect(BASE)["Size"]
-    figures["image [MB]"] = {
-        "size": round(size / 1e6, 1),
-        "base": round(base / 1e6, 1),
-        "above base": round((size - base) / 1e6, 1),
-    }
-    assert size > base

@@ -17,9 +17,28 @@ from pipeline import shell
 from pipeline.errors import CommandError
 from pipeline.host import apt, bases, daemon, daemon_json, docker
 from pipeline.host import machine as looks
+from pipeline.host.docker import Configure
+from pipeline.host.machine import Machine
 
 DEBIAN_12 = 'ID=debian\nVERSION_CODENAME=bookworm\nVERSION="12 (bookworm)"\n'
 ENTRY = "Types: deb\nURIs: http://mirror.example/debian\nSigned-By: /usr/share/keyrings/own.gpg\n"
+
+OURS = {
+    "engine": "26.1.5",
+    "managed": True,
+    "restartable": True,
+    "image_store": True,
+    "daemon": True,
+    "client": True,
+    "compose": (2, 26),
+    "buildx": True,
+    "distro": apt.Distro(id="debian", codename="bookworm"),
+}
+READY = "Docker Engine 26.1.5 answers, with Compose 2.26 and buildx"
+SURVIVE = "containers survive its restart (live-restore)"
+STORE = "images are in containerd's store"
+LIVE = Configure(settings=("live-restore",), then="reload")
+BOTH = Configure(settings=("live-restore", "containerd-snapshotter"), then="restart")
 
 
 def no(question):
@@ -40,6 +59,10 @@ def info(*, live_restore=True, swarm="inactive", containers=0, image_store=True)
     """Return what `docker info` answers to what the wing asks it."""
     status = [daemon.SNAPSHOTTER] if image_store else [["Backing Filesystem", "extfs"]]
     return f"{str(live_restore).lower()} {swarm} {containers} {json.dumps(status)}\n"
+
+
+def without(*names, **values):
+    return Machine(**{name: OURS[name] for name in OURS if name not in names} | values)
 
 
 def ensure(said, *, yes=True):
@@ -126,6 +149,12 @@ def machine(monkeypatch, tmp_path, commands):
     commands.plan(f"{sys.executable} -m pip config list")
     commands.plan("apt-config dump", 'Acquire::http::Proxy "http://proxy.example";\n')
     return SimpleNamespace(path=tmp_path, etc=etc, programs=programs, commands=commands)
+
+
+@pytest.fixture
+def file(machine):
+    """Return dockerd's settings file, which is not there."""
+    return daemon_json.SETTINGS
 
 
 @pytest.fixture

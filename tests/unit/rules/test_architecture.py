@@ -130,7 +130,9 @@ def test_service_and_pipeline_do_not_know_each_other(package, other):
     assert not users
 
 
-@pytest.mark.parametrize("path", [*files("pipeline"), ROOT / "tasks.py"], ids=called)
+@pytest.mark.parametrize(
+    "path", [*files("pipeline"), ROOT / "tasks.py", ROOT / "ci_tasks.py"], ids=called
+)
 def test_the_environment_is_read_in_one_place(path):
     read = {
         node.attr
@@ -150,7 +152,10 @@ def test_the_environment_is_read_in_one_place(path):
     [
         *files("pipeline"),
         *files("app"),
-        *(ROOT / name for name in ("tasks.py", "noxfile.py", "bin/lock")),
+        *(
+            ROOT / name
+            for name in ("tasks.py", "ci_tasks.py", "noxfile.py", "bin/lock", "bin/slim")
+        ),
     ],
     ids=called,
 )

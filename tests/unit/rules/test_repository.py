@@ -46,6 +46,8 @@ def test_the_dockerfile_fetches_no_frontend():
     assert "syntax=" not in (ROOT / "Dockerfile").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("name", ["bin/bootstrap", "bin/lock", "bin/nox", "bin/invoke", ".ci/run"])
+@pytest.mark.parametrize(
+    "name", ["bin/bootstrap", "bin/lock", "bin/nox", "bin/invoke", "bin/slim", ".ci/run"]
+)
 def test_what_is_typed_can_be_executed(name):
     assert (ROOT / name).stat().st_mode & 0o111
