@@ -151,6 +151,9 @@ class FakeDocker:
         if (said := self.refuse.get(verb)) is not None:
             yield {"error": said, "errorDetail": {"message": said}}
 
+    def send(self, *_args: Any, **_how: Any) -> Any:
+        raise AssertionError("nobody planned a request of the engine's own")
+
     def client(self, **how: Any) -> SimpleNamespace:
         assert 0 < how["timeout"] <= 120
         return SimpleNamespace(api=self, close=lambda: None)

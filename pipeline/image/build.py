@@ -12,6 +12,7 @@ from pipeline.errors import CommandError, EngineError, RegistryError, UsageError
 from pipeline.image import credentials, local, registry
 from pipeline.image.commit import Commit, export
 from pipeline.image.ref import Built, ImageRef, LocalImage, part_tag, tags
+from pipeline.image.turn import turn
 from pipeline.settings import Settings
 
 __all__ = ["build", "build_argv", "build_files", "part_of"]
@@ -163,6 +164,7 @@ def _build(
     with (
         tempfile.TemporaryDirectory(prefix=f"{settings.app}-build-") as folder,
         credentials.lent(settings) as login,
+        turn(wait=settings.build_timeout, report=report),
     ):
         context = export(tree or commit.sha, Path(folder), root=settings.root)
         argv = build_argv(settings, commit, context, tag=tag, no_cache=no_cache, secrets=secrets)

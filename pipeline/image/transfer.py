@@ -8,7 +8,7 @@ import math
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,6 +20,7 @@ from pipeline.settings import Settings
 
 if TYPE_CHECKING:
     from docker import APIClient
+    from requests import Response
 
 __all__ = ["pull", "push", "understood"]
 
@@ -55,15 +56,24 @@ def pull(settings: Settings, ref: ImageRef, report: Report) -> None:
     _move("pull", settings, ref, report)
 
 
-def understood(said: str, what: str, host: str) -> RegistryError:
+def understood(said: str, what: str, host: str, *, name: str = "") -> RegistryError:
     """Return what the engine's words about a registry mean.
 
     They are all there is: the error codes of the distribution specification, and Go's status
     lines. They choose between hints and whether to try again, nothing else.
+
+    Args:
+        said: The words.
+        what: It was about, for people.
+        host: The registry.
+        name: Registry and repository, whose own words mean nothing here.
     """
-    if _BUSY.search(said):
+    words = _ADDRESS.sub("", said)
+    for own in filter(None, (name, name.partition("/")[2])):
+        words = words.replace(own, "")
+    if _BUSY.search(words):
         return http.busy(host, said)
-    if _LOGIN.search(said):
+    if _LOGIN.search(words):
         return http.refusal(host, what, said)
     return RegistryError(
         f"The registry {host} could not be asked for {what}: {said.splitlines()[-1]}",
@@ -71,7 +81,8 @@ def understood(said: str, what: str, host: str) -> RegistryError:
     )
 
 
-_BUSY = re.compile(r"toomanyrequests|too many requests|: (?:429|5\d\d) [A-Z]", re.IGNORECASE)
+_ADDRESS = re.compile(r"https?://[^\s\"]+")
+_BUSY = re.compile(r"toomanyrequests|too many requests|\b(?:429|5\d\d) [A-Z]", re.IGNORECASE)
 _LOGIN = re.compile(
     r"unauthorized|no basic auth credentials|denied|forbidden|insufficient.scope", re.IGNORECASE
 )
@@ -109,7 +120,7 @@ class _Transfer:
         news = shown = time.monotonic()
         for event in events:
             if said := (event.get("errorDetail") or {}).get("message") or event.get("error"):
-                raise understood(str(said), str(self.ref), self.ref.registry)
+                raise self._understood(str(said))
             now = time.monotonic()
             detail = event.get("progressDetail") or {}
             state = (event.get("status"), detail.get("current"), detail.get("total"))
@@ -122,6 +133,9 @@ class _Transfer:
             if now - shown >= SHOW_SECONDS:
                 shown = now
                 self.report(f"\r{self.verb}: {_progress(states.values())}")
+
+    def _understood(self, said: str) -> RegistryError:
+        return understood(said, str(self.ref), self.ref.registry, name=self.ref.name)
 
     def _silent(self) -> NoAnswerError:
         return self._late(f"no news for {self._patience:g} s")
@@ -152,10 +166,10 @@ class _Transfer:
                 details=str(exc),
             ) from exc
         try:
-            yield client.api
+            with _patient(client.api, self._patience):
+                yield client.api
         except APIError as exc:
-            said = str(exc.explanation or exc)
-            raise understood(said, str(self.ref), self.ref.registry) from exc
+            raise self._understood(str(exc.explanation or exc)) from exc
         except (RequestException, HTTPError) as exc:
             if isinstance(exc, ReadTimeoutError) or "Read timed out" in str(exc):
                 raise self._silent() from exc
@@ -166,6 +180,25 @@ class _Transfer:
             ) from exc
         finally:
             client.close()
+
+
+@contextmanager
+def _patient(engine: "APIClient", seconds: float) -> "Iterator[None]":
+    """Bound the engine's silence, and let it stop where we have heard enough.
+
+    The SDK itself would wait for ever for a pull; and it leaves a stream open of which not all
+    was read, with which the engine goes on.
+    """
+    send = engine.send
+    with ExitStack() as ends:
+
+        def bounded(*args: Any, **how: Any) -> "Response":  # noqa: ANN401 - as requests has it
+            answer = send(*args, **{**how, "timeout": seconds})
+            ends.callback(answer.close)
+            return answer
+
+        engine.send = bounded  # type: ignore[method-assign]
+        yield
 
 
 def _progress(states: Iterable[tuple[object, ...]]) -> str:

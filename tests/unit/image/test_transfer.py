@@ -25,6 +25,7 @@ class Engine:
     def __init__(self):
         self.says = []
         self.attempts = []
+        self.asked, self.ended = [], []
         self.closed = 0
         self.now = 0.0
 
@@ -40,6 +41,10 @@ class Engine:
 
     def pull(self, name, **how):
         yield from self.push(name, **how)
+
+    def send(self, request, **how):
+        self.asked.append((request, how))
+        return SimpleNamespace(close=lambda: self.ended.append(request))
 
     def close(self):
         self.closed += 1
@@ -100,6 +105,28 @@ def test_an_error_in_the_stream_is_one(
     assert told.value.exit_code == 1
     assert told.value.hint
     assert len(engine.attempts) == engine.closed == attempts
+
+
+def test_the_words_of_a_name_mean_nothing(engine, settings, lines):
+    ref = ImageRef(name="registry.example/denied/toomanyrequests", tag="abc")
+    engine.says = [[{"error": f'Get "https://{ref.name}/503 Service": {ref.name}: not known'}]]
+
+    with pytest.raises(RegistryError, match="could not be asked"):
+        transfer.push(settings, ref, lines.append)
+
+
+def test_a_pull_is_bounded_and_ended_too(engine, settings, lines):
+    def pull(name, **how):
+        engine.send("a pull", timeout=None, stream=True)
+        yield {"error": "broken"}
+
+    engine.pull = pull
+
+    with pytest.raises(RegistryError, match="broken"):
+        transfer.pull(settings, REF, lines.append)
+
+    assert engine.asked == [("a pull", {"timeout": 60, "stream": True})]
+    assert engine.ended == ["a pull"]
 
 
 def test_a_busy_registry_is_tried_again(engine, settings, lines):

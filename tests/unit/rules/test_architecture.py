@@ -36,7 +36,7 @@ FOREIGN = {  # what only these may import
     "subprocess": {"shell"},
     "docker": {"engine", "image", "host"},
     "sqlite3": {"release"},
-    "fcntl": {"release"},
+    "fcntl": {"release", "image"},
     "invoke": {"view"},
 }
 
