@@ -95,7 +95,7 @@ class LocalImage:
         revision: Commit it is labelled with.
         migrations: Git tree hash of the migrations it carries, from its label.
         platform: Such as `linux/amd64`.
-        size: Bytes on disk, shared layers included.
+        size: Bytes as the engine counts them: compressed, with containerd's store.
         layers: Digests of its uncompressed layers, from the base up.
         runs: What a container of it gets: variables, command, user, labels.
     """
@@ -134,7 +134,7 @@ class Built:
         digest: What the registry calls the image, or will once it is pushed.
         tags: Names within the repository.
         platforms: Such as `linux/amd64`.
-        size: Bytes on disk, shared layers included.
+        size: Bytes as the engine counts them: compressed, with containerd's store.
         seconds: Wall time.
     """
 

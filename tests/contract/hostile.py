@@ -2,7 +2,7 @@
 
 It listens on loopback, so the engine talks plain HTTP to it, as it does to the real one. The
 real one makes the addresses of uploads of the `Host` that it is told, which is ours: nothing
-goes past the front. Whatever is held, is held until the test has ended.
+goes past the front. What is held is held until the test has ended, or ought to have.
 """
 
 import hashlib
@@ -10,12 +10,13 @@ import http.client
 import re
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-HELD = 30.0  # seconds at most; a test that hangs is one that fails
+LONGEST = 20.0  # seconds of a front's life in which it holds anything
 DRIP = 0.1  # seconds between two bytes
 POLL = 0.02
 TLS = b"\x16"  # how its first message begins
@@ -64,9 +65,17 @@ class Exchange(BaseHTTPRequestHandler):
         self.wfile.write(answer.body[:only])
         self.wfile.flush()
 
-    def hold(self, seconds: float = HELD) -> bool:
-        """Wait; tell whether the test has ended meanwhile."""
-        return self.front.ended.wait(seconds)
+    def hold(self, seconds: float = LONGEST) -> bool:
+        """Wait; tell whether the time for it is over."""
+        left = self.front.began + LONGEST - time.monotonic()
+        return self.front.ended.wait(max(0.0, min(seconds, left))) or seconds > left
+
+    def is_alone(self) -> bool:
+        """Tell whether whoever asked has hung up."""
+        try:
+            return not self.connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
 
     def drip(self, content: bytes) -> None:
         """Write byte by byte, for as long as the test takes."""
@@ -135,14 +144,18 @@ class Hostile:
         behind: The real registry's `host:port`.
         host: Our own.
         seen: All requests, as `METHOD /path`.
+        began: When, as `time.monotonic()` counts.
         ended: Set when the test has ended.
+        left: Set when somebody has hung up who was not answered.
     """
 
     behind: str
     host: str = ""
     rules: list[Rule] = field(default_factory=list)
     seen: list[str] = field(default_factory=list)
+    began: float = field(default_factory=time.monotonic)
     ended: threading.Event = field(default_factory=threading.Event)
+    left: threading.Event = field(default_factory=threading.Event)
     lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def on(
@@ -169,7 +182,7 @@ class Hostile:
 
     def ask(self, method: str, path: str, body: bytes, headers: dict[str, str]) -> Answer:
         """Return the real registry's answer."""
-        connection = http.client.HTTPConnection(self.behind, timeout=HELD)
+        connection = http.client.HTTPConnection(self.behind, timeout=LONGEST)
         try:
             connection.request(method, path, body=body or None, headers=headers)
             answer = connection.getresponse()
@@ -246,6 +259,19 @@ def shortened(exchange: Exchange) -> None:
     exchange.send(replace(answer, body=answer.body[: len(answer.body) // 2]))
 
 
+def corrupted(exchange: Exchange) -> None:
+    """Send as many bytes as there should be, and one of them is another."""
+    answer = exchange.passed_on()
+    exchange.send(replace(answer, body=answer.body[:-1] + bytes([answer.body[-1] ^ 1])))
+
+
+def nameless(exchange: Exchange) -> None:
+    """Answer rightly, but do not tell the digest."""
+    answer = exchange.passed_on()
+    headers = {k: v for k, v in answer.headers.items() if k != "docker-content-digest"}
+    exchange.send(replace(answer, headers=headers))
+
+
 def hung_up(exchange: Exchange) -> None:
     """Hang up without a word."""
     exchange.connection.shutdown(socket.SHUT_RDWR)
@@ -258,8 +284,11 @@ def forgotten(exchange: Exchange) -> None:
 
 
 def silent(exchange: Exchange) -> None:
-    """Take the request and never answer."""
-    exchange.hold()
+    """Take the request and never answer; take note where somebody gives up."""
+    while not exchange.hold(POLL):
+        if exchange.is_alone():
+            exchange.front.left.set()
+            return
 
 
 def silent_in_the_middle(exchange: Exchange) -> None:

@@ -1,4 +1,4 @@
-"""What is secret (env file, build secret, registry password) is found nowhere it does not belong."""
+"""Secrets of the env file, the build and the registry are found nowhere else."""
 
 import base64
 import gzip
@@ -17,7 +17,7 @@ from tests.e2e.support import machine
 from tests.e2e.support.command import Ran, finish
 from tests.e2e.support.registry import Registry
 from tests.e2e.support.site import Site
-from tests.e2e.support.watch import Argv
+from tests.e2e.support.watch import Argv, command_lines
 
 GZIP = b"\x1f\x8b"
 STORE = "/var/lib/registry"  # in the registry's container
@@ -45,6 +45,11 @@ class Secrets:
         files = [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
         found = {str(path.relative_to(folder)): self.found_in(path.read_bytes()) for path in files}
         return {path: names for path, names in found.items() if names}
+
+    def lent(self) -> Path | None:
+        """Return the Docker configuration that has the login, while there is one."""
+        configs = self.temporary.glob("*/config.json")
+        return next((path for path in configs if self.found_in(path.read_bytes())), None)
 
 
 @pytest.fixture
@@ -117,22 +122,16 @@ def test_secrets_are_found_in_nothing_that_is_made_or_said(
 def test_a_login_that_is_lent_to_a_builder_goes_with_it(guarded: Site, secrets: Secrets):
     child = guarded.invoke.start("build", "--sha", guarded.commits["a"], "--no-cache")
     try:
-        lent = machine.eventually(
-            lambda: secrets.found_below(secrets.temporary),
-            within=30,
-            what="a login for the builder",
-        )
-        (path,) = lent
-        config = secrets.temporary / path
-        assert config.name == "config.json"
-        assert (config.stat().st_mode & 0o777, config.parent.stat().st_mode & 0o777) == (
-            *(0o600, 0o700),
-        )
+        config = machine.eventually(secrets.lent, within=30, what="a login for the builder")
+        modes = config.stat().st_mode & 0o777, config.parent.stat().st_mode & 0o777
+        machine.eventually(lambda: builders(guarded), within=30, what="the builder")
         child.send_signal(signal.SIGTERM)
     finally:
         ran = finish(child, timeout=30)
 
-    assert ran.code != 0
+    assert modes == (0o600, 0o700)
+    ran.refused(1)
+    assert builders(guarded) == []
     assert secrets.found_in(ran.text.encode()) == set()
     assert secrets.found_below(secrets.temporary) == {}
 
@@ -155,6 +154,10 @@ def delivered(site: Site, sha: str) -> list[Ran]:
             for form in ((), ("--json",))
         ),
     ]
+
+
+def builders(site: Site) -> list[str]:
+    return [line for line in command_lines() if f"--tag={site.repository}" in line]
 
 
 def logs(container: str) -> bytes:
