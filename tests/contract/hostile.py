@@ -12,7 +12,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -21,16 +21,13 @@ DRIP = 0.1  # seconds between two bytes
 POLL = 0.02
 TLS = b"\x16"  # how its first message begins
 NO_TLS = b"HTTP/1.0 400 Bad Request\r\n\r\n"  # for the engine a reason to go on without it
+DIGEST = "docker-content-digest"
 HOP = {"connection", "keep-alive", "transfer-encoding", "date", "server"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """An answer to be sent.
-
-    Attributes:
-        headers: Their names in lower case.
-    """
+    """An answer to be sent; the names of its headers are in lower case."""
 
     status: int
     headers: dict[str, str] = field(default_factory=dict)
@@ -38,7 +35,7 @@ class Answer:
 
     def naming(self, digest: str) -> "Answer":
         """Return the same, with another digest."""
-        return replace(self, headers={**self.headers, "docker-content-digest": digest})
+        return replace(self, headers={**self.headers, DIGEST: digest})
 
 
 class Exchange(BaseHTTPRequestHandler):
@@ -92,10 +89,6 @@ class Exchange(BaseHTTPRequestHandler):
                 self.wfile.write(NO_TLS)
             else:
                 super().handle()
-
-    def finish(self) -> None:
-        with suppress(OSError):
-            super().finish()
 
     def log_message(self, *args: object) -> None:
         pass
@@ -182,18 +175,12 @@ class Hostile:
 
     def ask(self, method: str, path: str, body: bytes, headers: dict[str, str]) -> Answer:
         """Return the real registry's answer."""
-        connection = http.client.HTTPConnection(self.behind, timeout=LONGEST)
-        try:
+        with closing(http.client.HTTPConnection(self.behind, timeout=LONGEST)) as connection:
             connection.request(method, path, body=body or None, headers=headers)
             answer = connection.getresponse()
-            kept = {name.lower(): value for name, value in answer.getheaders()}
-            return Answer(
-                status=answer.status,
-                headers={name: value for name, value in kept.items() if name not in HOP},
-                body=answer.read(),
-            )
-        finally:
-            connection.close()
+            said = {name.lower(): value for name, value in answer.getheaders()}
+            kept = {name: value for name, value in said.items() if name not in HOP}
+            return Answer(status=answer.status, headers=kept, body=answer.read())
 
 
 class _Server(ThreadingHTTPServer):
@@ -207,10 +194,11 @@ class _Server(ThreadingHTTPServer):
         self.connections.append(request)
         super().process_request(request, client_address)
 
-    def hang_up(self) -> None:
+    def server_close(self) -> None:
         for connection in self.connections:  # the engine keeps some that it never uses
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
+        super().server_close()
 
 
 @contextmanager
@@ -226,7 +214,6 @@ def standing_before(registry: str) -> Iterator[Hostile]:
     finally:
         front.ended.set()
         server.shutdown()
-        server.hang_up()
         server.server_close()
         thread.join()
 
@@ -268,7 +255,7 @@ def corrupted(exchange: Exchange) -> None:
 def nameless(exchange: Exchange) -> None:
     """Answer rightly, but do not tell the digest."""
     answer = exchange.passed_on()
-    headers = {k: v for k, v in answer.headers.items() if k != "docker-content-digest"}
+    headers = {name: value for name, value in answer.headers.items() if name != DIGEST}
     exchange.send(replace(answer, headers=headers))
 
 
