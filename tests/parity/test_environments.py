@@ -45,8 +45,8 @@ def test_a_forged_hash_of_the_runner_is_refused(linted):
 def test_a_stale_lock_is_refused(clone):
     clone.edit(
         "pyproject.toml",
-        'lint = ["ruff >=0.12,<1", "idna"]',
-        instead_of='lint = ["ruff >=0.12,<1"]',
+        'lint = ["idna", "ruff >=0.12,<1"',
+        instead_of='lint = ["ruff >=0.12,<1"',
     )
     ran = clone.run("nox -s lock")
     assert ran.returncode == 1
