@@ -149,8 +149,8 @@ class Traffic(Protocol):
     def hold(self, colour: Colour) -> None:
         """Make `both` send nothing to `colour` before `admit`, all to what the other has now."""
 
-    def admit(self, address: str) -> bool:
-        """Let `both` send requests to that server; False while its check has not passed there."""
+    def admit(self, colour: Colour, address: str) -> bool:
+        """Let `both` send requests to that server of `colour`; False before its check there."""
 
     def dismiss(self, address: str) -> None:
         """Let `both` send no new request to that server."""

@@ -245,12 +245,12 @@ class FakeTraffic:
         }
         self.world.happened()
 
-    def admit(self, address: str) -> bool:
+    def admit(self, colour: Colour, address: str) -> bool:
         self._must_run()
         self.world.happen("admit")
         host = address.rpartition(":")[0]
-        everyone = [each for colour in self.world.containers for each in self.world.of(colour)]
-        passes = any(each.address == host and self.world.passes(each) for each in everyone)
+        there = self.world.of(colour)
+        passes = any(each.address == host and self.world.passes(each) for each in there)
         if passes:
             self.world.open.add(host)
         self.world.happened()

@@ -91,7 +91,7 @@ class Steps(Watching):
 
     def _let_in(self, colour: Colour, waiting: set[str], wanted: int) -> None:
         deadline = self.clock.monotonic() + self.deadlines.start
-        while waiting := {each for each in waiting if not self.traffic.admit(each)}:
+        while waiting := {each for each in waiting if not self.traffic.admit(colour, each)}:
             if self.clock.monotonic() > deadline:
                 raise self.failure(
                     colour,

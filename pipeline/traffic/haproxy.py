@@ -123,13 +123,17 @@ class HAProxy:
             serves = row["svname"].startswith(other(colour)) and _passed(row)
             self._state(row, "ready" if serves else "drain")
 
-    def admit(self, address: str) -> bool:
+    def admit(self, colour: Colour, address: str) -> bool:
         """Let `both` send requests to that server; False while its check has not passed there.
+
+        A place of the other colour may have had the same address before, and would pass the
+        check with it: whoever is resolved into that place next is not to find it open.
 
         Raises:
             TrafficError: The proxy does not answer.
         """
-        passed = [row for row in self._both() if row["addr"] == address and _passed(row)]
+        places = [row for row in self._both() if row["svname"].startswith(colour)]
+        passed = [row for row in places if row["addr"] == address and _passed(row)]
         for row in passed:
             self._state(row, "ready")
         return bool(passed)

@@ -110,7 +110,8 @@ def test_what_is_built_is_attested_and_can_be_looked_at(
 def test_a_rebuilt_image_of_the_same_content_is_not_pushed_again(
     settings: Settings, checkout: Checkout, lines: list[str]
 ) -> None:
-    dated = DOCKERFILE.replace("COPY", "COPY --chmod=644")
+    dated = "FROM python:3.11-slim AS stage\nWORKDIR /layer\nCOPY file .\nRUN touch -d @0 . file\n"
+    dated += DOCKERFILE.replace("COPY file /file", "COPY --from=stage /layer/ /")
     commit = described(checkout(Dockerfile=dated, file="x"))
     build(settings, commit, report=lambda line: None)
     first = registry.push(settings, commit, lambda line: None)

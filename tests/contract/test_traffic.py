@@ -134,7 +134,9 @@ def admit(lab: Lab, colour: Colour) -> None:
     for each in lab.traffic.servers(colour):
         if each.healthy:
             eventually(
-                lambda address=each.address: lab.traffic.admit(address), within=10, what="its turn"
+                lambda address=each.address: lab.traffic.admit(colour, address),
+                within=10,
+                what="its turn",
             )
 
 
@@ -160,7 +162,7 @@ def test_what_is_dismissed_gets_no_more(lab: Lab):
 
 def test_one_that_was_never_there_is_not_admitted(lab: Lab):
     mixed(lab)
-    assert not lab.traffic.admit("172.30.255.254:8000")
+    assert not lab.traffic.admit("green", "172.30.255.254:8000")
 
 
 def test_what_is_started_again_while_both_have_requests_waits_for_its_turn(lab: Lab):

@@ -294,11 +294,17 @@ def test_a_replica_is_let_in_once_its_check_has_passed(proxy, runtime):
     ready = "set server both/green1 state ready"
     answers = {SHOW_BOTH: both(blue1="UP", green1="DOWN"), ready: ""}
     asked = runtime(answers).asked
-    assert proxy.admit("127.0.0.2:80") is False
+    assert proxy.admit("green", "127.0.0.2:80") is False
     answers[SHOW_BOTH] = both(blue1="UP", green1="DRAIN")
-    assert proxy.admit("127.0.0.2:80") is True
-    assert proxy.admit("127.0.0.9:80") is False
+    assert proxy.admit("green", "127.0.0.2:80") is True
+    assert proxy.admit("green", "127.0.0.9:80") is False
     assert asked == [SHOW_BOTH, SHOW_BOTH, ready, SHOW_BOTH]
+
+
+def test_a_place_of_the_other_colour_with_an_address_of_before_stays_closed(proxy, runtime):
+    asked = runtime({SHOW_BOTH: both(blue1="UP", green1="DOWN")}).asked
+    assert proxy.admit("green", "127.0.0.1:80") is False
+    assert asked == [SHOW_BOTH]
 
 
 def test_a_replica_is_let_out_and_its_requests_are_counted(proxy, runtime):
