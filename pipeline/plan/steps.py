@@ -82,7 +82,8 @@ class Steps(Watching):
         self.traffic.hold(colour)
         # `both` has checks of its own: it gets no request before all who serve have passed them.
         old = other(colour)
-        serving = {each.address for each in self.traffic.servers(old) if each.healthy}
+        healthy = {each.address for each in self.traffic.servers(old) if each.healthy}
+        serving = healthy & self.addresses(old)
         self._let_in(old, serving, len(serving))
         self.traffic.switch("both")
 

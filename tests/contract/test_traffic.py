@@ -12,9 +12,16 @@ def start(lab: Lab, colour: Colour, mode: str, *, replicas: int = 1) -> None:
     lab.engine.start(colour, lab.bundle(mode), replicas=replicas, timeout=TIMEOUT)
 
 
+def addresses(lab: Lab, colour: Colour) -> set[str]:
+    """Return where the colour's replicas are; the proxy may know places of before as well."""
+    return {f"{each.address}:8000" for each in lab.engine.replicas(colour)}
+
+
 def wait_healthy(lab: Lab, colour: Colour, *, replicas: int = 1) -> None:
+    wanted = addresses(lab, colour)
+    assert len(wanted) == replicas
     eventually(
-        lambda: sum(each.healthy for each in lab.traffic.servers(colour)) == replicas,
+        lambda: wanted <= {each.address for each in lab.traffic.servers(colour) if each.healthy},
         within=10,
         what=f"{replicas} healthy server(s) of {colour}",
     )
@@ -131,13 +138,10 @@ def mixed(lab: Lab) -> None:
 
 
 def admit(lab: Lab, colour: Colour) -> None:
-    for each in lab.traffic.servers(colour):
-        if each.healthy:
-            eventually(
-                lambda address=each.address: lab.traffic.admit(colour, address),
-                within=10,
-                what="its turn",
-            )
+    for each in addresses(lab, colour):
+        eventually(
+            lambda address=each: lab.traffic.admit(colour, address), within=10, what="its turn"
+        )
 
 
 def test_nothing_new_gets_requests_before_it_is_admitted(lab: Lab):
