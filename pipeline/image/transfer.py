@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pipeline.errors import EngineError, RegistryError
 from pipeline.image import credentials, distribution, http
-from pipeline.image.http import NoAnswerError
+from pipeline.image.http import BusyError, NoAnswerError
 from pipeline.image.ref import ImageRef
 from pipeline.settings import Settings
 
@@ -73,6 +73,14 @@ def understood(said: str, what: str, host: str, *, name: str = "") -> RegistryEr
         words = words.replace(own, "")
     if _BUSY.search(words):
         return http.busy(host, said)
+    if _DAMAGED.search(words):
+        # What came is kept by the engine for a moment, and would be taken for a good beginning.
+        return BusyError(
+            f"What the registry {host} sent of {what} is not what its digest says.",
+            hint="Try again in a minute; where it stays so, something on the way, or in the "
+            "registry, changes it.",
+            details=said,
+        )
     if _LOGIN.search(words):
         return http.refusal(host, what, said)
     return RegistryError(
@@ -83,6 +91,7 @@ def understood(said: str, what: str, host: str, *, name: str = "") -> RegistryEr
 
 _ADDRESS = re.compile(r"https?://[^\s\"]+")
 _BUSY = re.compile(r"toomanyrequests|too many requests|\b(?:429|5\d\d) [A-Z]", re.IGNORECASE)
+_DAMAGED = re.compile(r"failed commit on ref|unexpected commit (?:size|digest)")
 _LOGIN = re.compile(
     r"unauthorized|no basic auth credentials|denied|forbidden|insufficient.scope", re.IGNORECASE
 )

@@ -87,6 +87,7 @@ def test_progress_is_of_the_moment_and_not_for_every_event(engine, settings, lin
         ("toomanyrequests: slow down", BusyError, "busy", 3),
         ("unexpected status from PUT request to x: 503 Service Unavailable", BusyError, "busy", 3),
         ("received unexpected HTTP status: 500 Internal Server Error", BusyError, "busy", 3),
+        ('failed commit on ref "config-sha256:a": unexpected commit size', BusyError, "digest", 3),
         ("dial tcp: connect: connection refused", RegistryError, "connection refused", 1),
         ("failed size validation", RegistryError, "failed size validation", 1),
     ],
