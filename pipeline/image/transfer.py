@@ -91,7 +91,7 @@ def understood(said: str, what: str, host: str, *, name: str = "") -> RegistryEr
 
 _ADDRESS = re.compile(r"https?://[^\s\"]+")
 _BUSY = re.compile(r"toomanyrequests|too many requests|\b(?:429|5\d\d) [A-Z]", re.IGNORECASE)
-_DAMAGED = re.compile(r"failed commit on ref|unexpected commit (?:size|digest)")
+_DAMAGED = re.compile(r"unexpected commit (?:size|digest)")
 _LOGIN = re.compile(
     r"unauthorized|no basic auth credentials|denied|forbidden|insufficient.scope", re.IGNORECASE
 )

@@ -56,11 +56,11 @@ class TestPull:
         broken=(BLOB, status(503), BusyError, BROKEN),
         truncated=(BLOB, hostile.broken_off, RegistryError, "unexpected EOF"),
         shortened=(BLOB, hostile.shortened, RegistryError, "unexpected EOF"),
-        corrupted=(BLOB, hostile.corrupted, RegistryError, "digest"),
+        corrupted=(BLOB, hostile.corrupted, BusyError, "digest"),
         hung_up=(BLOB, hostile.hung_up, RegistryError, "EOF"),
         silent_in_the_middle=(BLOB, hostile.silent_in_the_middle, NoAnswerError, NO_NEWS),
         dripping=(BLOB, hostile.dripping, NoAnswerError, LATE),
-        manifest_corrupted=(MANIFEST, hostile.corrupted, RegistryError, "digest"),
+        manifest_corrupted=(MANIFEST, hostile.corrupted, BusyError, "digest"),
     )
     def test_nothing_is_kept(self, scene: Scene, case: Case) -> None:
         lost = scene.lose()
