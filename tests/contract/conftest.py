@@ -14,6 +14,7 @@ from docker.errors import DockerException
 
 from pipeline.settings import Secret, Settings
 from tests.contract.labs import TIMEOUT, FakeLab, Lab, RealLab
+from tests.contract.scene import Scene, staged
 from tests.e2e.support import machine
 from tests.e2e.support import registry as registries
 from tests.e2e.support.registry import Registry
@@ -75,6 +76,19 @@ def forget(engine: docker.DockerClient) -> Callable[[str], None]:
 @pytest.fixture
 def sha() -> str:
     return (uuid.uuid4().hex + uuid.uuid4().hex)[:40]
+
+
+@pytest.fixture
+def scene(
+    settings: Settings,
+    engine: docker.DockerClient,
+    sha: str,
+    forget: Callable[[str], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Scene]:
+    """A registry that misbehaves when it is told to, between the engine and the real one."""
+    with staged(settings, engine=engine, sha=sha, forget=forget, monkeypatch=monkeypatch) as made:
+        yield made
 
 
 @pytest.fixture

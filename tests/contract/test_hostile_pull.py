@@ -1,13 +1,9 @@
 """A registry that misbehaves is pulled from: the right error in time, and nothing is kept."""
 
-from collections.abc import Callable, Iterator
-
-import docker
 import pytest
 
 from pipeline.errors import RegistryError
 from pipeline.image.http import BusyError, NoAnswerError
-from pipeline.settings import Settings
 from tests.contract import hostile
 from tests.contract.hostile import Behaviour, status
 from tests.contract.scene import (
@@ -27,20 +23,7 @@ from tests.contract.scene import (
     Over,
     Scene,
     cases,
-    staged,
 )
-
-
-@pytest.fixture
-def scene(
-    settings: Settings,
-    engine: docker.DockerClient,
-    sha: str,
-    forget: Callable[[str], None],
-    monkeypatch: pytest.MonkeyPatch,
-) -> Iterator[Scene]:
-    with staged(settings, engine=engine, sha=sha, forget=forget, monkeypatch=monkeypatch) as made:
-        yield made
 
 
 class TestPull:

@@ -4,10 +4,8 @@ The engine is a real one. What it does by itself is its own: it asks a registry 
 again a few times at once, before we hear of it. Pulls are in test_hostile_pull.py.
 """
 
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-import docker
 import pytest
 
 from pipeline.errors import RegistryError
@@ -15,7 +13,6 @@ from pipeline.image import credentials, transfer
 from pipeline.image import registry as images
 from pipeline.image.http import BusyError, NoAnswerError
 from pipeline.image.ref import ImageRef
-from pipeline.settings import Settings
 from tests.contract import hostile
 from tests.contract.hostile import Behaviour, status
 from tests.contract.scene import (
@@ -41,20 +38,7 @@ from tests.contract.scene import (
     Scene,
     cases,
     silent,
-    staged,
 )
-
-
-@pytest.fixture
-def scene(
-    settings: Settings,
-    engine: docker.DockerClient,
-    sha: str,
-    forget: Callable[[str], None],
-    monkeypatch: pytest.MonkeyPatch,
-) -> Iterator[Scene]:
-    with staged(settings, engine=engine, sha=sha, forget=forget, monkeypatch=monkeypatch) as made:
-        yield made
 
 
 class TestQuestions:

@@ -1,9 +1,11 @@
 """A checkout with real git, and an engine with its registry in memory."""
 
+import json
 import os
 import shutil
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -37,6 +39,26 @@ def settings() -> Settings:
         registry_password=Secret("hunter2"),
         ca_bundle=Path(),
     )
+
+
+@pytest.fixture
+def nobody(settings: Settings) -> Settings:
+    """Settings without a login of the pipeline's own."""
+    return replace(settings, registry_user="", registry_password=Secret(""))
+
+
+@pytest.fixture
+def theirs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    """The user's Docker configuration; call it with what is in its file."""
+    folder = tmp_path / "theirs"
+    folder.mkdir()
+    monkeypatch.setenv("DOCKER_CONFIG", str(folder))
+
+    def write(**config: object) -> Path:
+        (folder / "config.json").write_text(json.dumps(config))
+        return folder
+
+    return write
 
 
 @pytest.fixture

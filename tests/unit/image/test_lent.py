@@ -4,35 +4,14 @@ import os
 import stat
 import subprocess
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from pipeline.image import credentials
-from pipeline.settings import Secret
 
 HOST = "registry.example"
 PAIR = base64.b64encode(b"ci:hunter2").decode()
-
-
-@pytest.fixture
-def nobody(settings):
-    return replace(settings, registry_user="", registry_password=Secret(""))
-
-
-@pytest.fixture
-def theirs(tmp_path, monkeypatch):
-    """The user's Docker configuration; call it with what is in its file."""
-    folder = tmp_path / "theirs"
-    folder.mkdir()
-    monkeypatch.setenv("DOCKER_CONFIG", str(folder))
-
-    def write(**config):
-        (folder / "config.json").write_text(json.dumps(config))
-        return folder
-
-    return write
 
 
 @pytest.fixture
