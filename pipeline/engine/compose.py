@@ -205,7 +205,7 @@ class ComposeEngine:
 
     def _last_exit(self, found: dict[str, Any]) -> int:
         # One that was started again shows 0: its end is known to the events alone.
-        window: Any = {"since": found["Created"], "until": time.time()}  # finer than in its stubs
+        window: Any = {"since": 0, "until": time.time()}  # Unix times only; finer than in its stubs
         ends = self._client.api.events(
             **window, filters={"container": found["Id"], "event": "die"}, decode=True
         )

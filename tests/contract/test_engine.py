@@ -81,10 +81,13 @@ def test_shared_services_can_be_made_sure_of_again(lab: Lab):
 def test_a_replica_that_ends_is_seen_with_its_exit_code_and_its_last_words(lab: Lab):
     lab.engine.start("blue", lab.bundle("exits"), replicas=1, timeout=TIMEOUT)
     eventually(
-        lambda: any(each.exit_code == 3 or each.restarts for each in lab.engine.replicas("blue")),
+        lambda: any(each.restarts for each in lab.engine.replicas("blue")),
         within=10,
         what="the end of the replica",
     )
+    # While it is down, and while it runs again.
+    looks = [each for _ in range(20) for each in lab.engine.replicas("blue") if each.restarts]
+    assert {each.exit_code for each in looks} == {3}
     assert f"started {sha_of('exits')}" in lab.engine.logs("blue", lines=5)
 
 

@@ -29,6 +29,7 @@ class Handler(BaseHTTPRequestHandler):
 
 sys.stdout.write(f"started {SHA}\n")
 if MODE == "exits":
+    time.sleep(0.2)  # so that it is seen running again, too
     sys.exit(3)
 signal.signal(signal.SIGTERM, lambda *_: os._exit(0))  # process 1 has no default for it
 ThreadingHTTPServer(("", 8000), Handler).serve_forever()
