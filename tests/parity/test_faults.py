@@ -21,8 +21,9 @@ def call_something_else(clone):
 
 
 def drop_tests(clone):
-    for folder in ("app", "host", "traffic"):
-        shutil.rmtree(clone.root / "tests/unit" / folder)
+    for folder in (clone.root / "tests/unit").iterdir():
+        if folder.is_dir() and folder.name != "ground":  # a few, so that this does not take long
+            shutil.rmtree(folder)
 
 
 UNUSED = "\n\ndef helper() -> None:\n    import os\n"
