@@ -6,15 +6,20 @@ Nothing is skipped: where no engine answers, every test here is an error.
 import subprocess
 import uuid
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import docker
 import pytest
 from docker.errors import DockerException
 
+from pipeline.image import distribution, http
 from pipeline.settings import Secret, Settings
+from tests.contract import hostile
 from tests.contract.labs import TIMEOUT, FakeLab, Lab, RealLab
-from tests.contract.scene import Scene, staged
+from tests.contract.scene import STALL, WHOLE, Scene, noted
 from tests.e2e.support import machine
 from tests.e2e.support import registry as registries
 from tests.e2e.support.registry import Registry
@@ -87,8 +92,18 @@ def scene(
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Scene]:
     """A registry that misbehaves when it is told to, between the engine and the real one."""
-    with staged(settings, engine=engine, sha=sha, forget=forget, monkeypatch=monkeypatch) as made:
+    with hostile.standing_before(settings.registry) as front:
+        ours = replace(settings, registry=front.host, stall_timeout=STALL, push_timeout=WHOLE)
+        made = Scene(
+            engine=engine, front=front, settings=ours, direct=settings, sha=sha, forget=forget
+        )
+        monkeypatch.setattr(distribution, "time", SimpleNamespace(sleep=made.pauses.append))
+        monkeypatch.setattr(http, "ask", partial(http.ask, deadline=STALL))
+        for name in ("push", "pull"):
+            move = noted(getattr(docker.APIClient, name), made.moves)
+            monkeypatch.setattr(docker.APIClient, name, move)
         yield made
+        forget(ours.image)
 
 
 @pytest.fixture

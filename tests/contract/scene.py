@@ -3,20 +3,17 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from functools import partial
-from types import SimpleNamespace
+from dataclasses import dataclass, field
 
 import docker
 import pytest
 
 from pipeline.errors import RegistryError
-from pipeline.image import distribution, http, local
+from pipeline.image import local
 from pipeline.image import registry as images
 from pipeline.image.http import BusyError, NoAnswerError
 from pipeline.image.ref import Built, ImageRef, LocalImage
 from pipeline.settings import Settings
-from tests.contract import hostile
 from tests.contract.hostile import Behaviour, Hostile, status
 from tests.contract.images import commit_of, make
 
@@ -118,31 +115,9 @@ class Scene:
         assert seconds < SLACK + (WHOLE if error is NoAnswerError else 0)
 
 
-@contextmanager
-def staged(
-    settings: Settings,
-    *,
-    engine: docker.DockerClient,
-    sha: str,
-    forget: Callable[[str], None],
-    monkeypatch: pytest.MonkeyPatch,
-) -> Iterator[Scene]:
-    """Put a front before the registry of `settings` while the `with` block runs."""
-    with hostile.standing_before(settings.registry) as front:
-        ours = replace(settings, registry=front.host, stall_timeout=STALL, push_timeout=WHOLE)
-        made = Scene(
-            engine=engine, front=front, settings=ours, direct=settings, sha=sha, forget=forget
-        )
-        monkeypatch.setattr(distribution, "time", SimpleNamespace(sleep=made.pauses.append))
-        monkeypatch.setattr(http, "ask", partial(http.ask, deadline=STALL))
-        for name in ("push", "pull"):
-            move = _noted(getattr(docker.APIClient, name), made.moves)
-            monkeypatch.setattr(docker.APIClient, name, move)
-        yield made
-        forget(ours.image)
+def noted(move: Callable[..., object], moves: list[str]) -> Callable[..., object]:
+    """Return what moves an image, and writes down that it does."""
 
-
-def _noted(move: Callable[..., object], moves: list[str]) -> Callable[..., object]:
     def begin(*args: object, **kwargs: object) -> object:
         moves.append(move.__name__)
         return move(*args, **kwargs)
