@@ -1,27 +1,18 @@
 """What CI needs besides nox and delivery; tasks.py makes these tasks its own."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from invoke.context import Context
 from invoke.exceptions import Exit
 from invoke.tasks import task
 
+import wiring
 from pipeline.errors import PipelineError
 from pipeline.view import github, terminal
 from pipeline.view.program import command
 from pipeline.view.terminal import JSON, SHA
 
-if TYPE_CHECKING:
-    from pipeline.settings import Settings
-
 __all__ = ["changes", "ci", "coverage_upload", "green", "hooks", "parity"]
-
-
-def _settings() -> "Settings":
-    from pipeline import settings
-
-    return settings.load()
 
 
 @task(help={"sha": SHA})
@@ -31,7 +22,7 @@ def coverage_upload(context: Context, *, sha: str | None = None) -> None:
     from pipeline.image.commit import resolve_commit
     from pipeline.view.codecov import upload
 
-    settings, event = _settings(), github.event()
+    settings, event = wiring.settings(), github.event()
     named = event.commit if event and sha is None else sha
     # Of a pull request, GitHub checks out a merge, and not always the commit that is merged.
     commit = resolve_commit(named, root=settings.root, must_exist=False)
@@ -46,7 +37,7 @@ def changes(context: Context, *, base: str | None = None) -> None:
     from pipeline.image.commit import resolve_commit
     from pipeline.parity.changes import since
 
-    root, event = _settings().root, github.event()
+    root, event = wiring.settings().root, github.event()
     commit = event.base if event else None
     if base is not None:
         commit = resolve_commit(base, root=root)
@@ -81,7 +72,7 @@ def parity(context: Context, *, with_: str | None = None, json: bool = False) ->
     """Compare what our sessions ran on with what theirs did; exit 1 where it differs."""
     from pipeline.parity import fingerprint
 
-    here = _settings().root / "reports"
+    here = wiring.settings().root / "reports"
     if with_ is None:
         found = {name: each.digest for name, each in fingerprint.reports(here).items()}
         terminal.fingerprints(found)
@@ -105,7 +96,7 @@ def ci(
     from pipeline.image.commit import resolve_commit
     from pipeline.parity import ci as here
 
-    root = _settings().root
+    root = wiring.settings().root
     before = base and resolve_commit(base, root=root)
     found = here.run(root, job=job, base=before, report=terminal.progress)
     terminal.result("\n".join(here.table(found)))
@@ -121,5 +112,5 @@ def hooks(context: Context, *, full: bool = False, remove: bool = False) -> None
     """Have git run the gates before each push."""
     from pipeline.parity import hooks as hook
 
-    root = _settings().root
+    root = wiring.settings().root
     terminal.result(hook.remove(root) if remove else hook.install(root, full=full))

@@ -1,6 +1,8 @@
 """Delivery: each task turns arguments into settings, makes one call and shows what came of it.
 
-`invoke --list` names them, docs/commands.md has the contract. Quality is noxfile.py's.
+`invoke --list` names them, docs/commands.md has the contract. What a server needs besides
+deployments is in server_tasks.py, daily work in day_tasks.py, CI's in ci_tasks.py; quality is
+noxfile.py's.
 """
 
 import sys
@@ -10,41 +12,20 @@ from invoke.context import Context
 from invoke.exceptions import Exit
 from invoke.tasks import task
 
+import wiring
 from ci_tasks import changes, ci, coverage_upload, green, hooks, parity  # noqa: F401 - tasks
+from day_tasks import logs  # noqa: F401 - tasks
 from pipeline.view import terminal
-from pipeline.view.program import Program, command, confirm, interactive, process_started
+from pipeline.view.program import Program, command, process_started
 from pipeline.view.terminal import JSON, SHA
+from server_tasks import doctor, host  # noqa: F401 - tasks
 
 if TYPE_CHECKING:
     from pipeline.image.ref import Built
     from pipeline.outcome import Outcome
-    from pipeline.settings import Settings
-    from pipeline.ship import Shipping
-    from pipeline.up import Consent
 
-YES = "install what is missing without asking"
 WAIT = "seconds to wait for another deployment to end (default: 0)"
 PLATFORMS = "such as linux/amd64,linux/arm64 (default: this machine's)"
-
-
-def _settings(**flags: str | None) -> "Settings":
-    from pipeline import settings
-
-    return settings.load(flags)
-
-
-def _shipping(**flags: str | None) -> "Shipping":
-    from pipeline.ship import Shipping
-
-    return Shipping(
-        settings=_settings(**flags), report=terminal.progress, started=process_started()
-    )
-
-
-def _consent(*, yes: bool) -> "Consent":
-    from pipeline.up import Consent
-
-    return Consent(yes=yes, interactive=interactive(), confirm=confirm)
 
 
 def _show(built: "Built", *, json: bool) -> None:
@@ -62,16 +43,16 @@ def _finish(outcome: "Outcome", *, json: bool, up: dict[str, float] | None = Non
         raise Exit(code=outcome.error.exit_code)
 
 
-@task(help={"yes": YES, "sha": SHA, "json": JSON})
+@task(help={"yes": wiring.YES, "sha": SHA, "json": JSON})
 @command
 def up(context: Context, *, sha: str | None = None, yes: bool = False, json: bool = False) -> None:
     """Main job: engine, base images, local registry, build, push, deploy, verify."""
     from pipeline.up import up as run
 
     outcome, phases = run(
-        _settings(),
+        wiring.settings(),
         sha=sha,
-        consent=_consent(yes=yes),
+        consent=wiring.consent(yes=yes),
         report=terminal.progress,
         started=process_started(),
     )
@@ -84,21 +65,9 @@ def down(context: Context, *, volumes: bool = False, json: bool = False) -> None
     """Remove what `up` made; keeps data unless --volumes."""
     from pipeline.up import down as run
 
-    run(_settings(), volumes=volumes, report=terminal.progress)
+    run(wiring.settings(), volumes=volumes, report=terminal.progress)
     if json:
         terminal.data({"outcome": "stopped", "volumes": volumes})
-
-
-@task(help={"yes": YES, "engine": "leave the base images alone", "json": JSON})
-@command
-def host(context: Context, *, yes: bool = False, engine: bool = False, json: bool = False) -> None:
-    """Make sure of the Docker Engine and the base images."""
-    from pipeline.up import host as run
-
-    phases = run(consent=_consent(yes=yes), report=terminal.progress, engine_only=engine)
-    terminal.phases(phases)
-    if json:
-        terminal.data({"phases": phases})
 
 
 @task(
@@ -125,7 +94,7 @@ def build(
     json: bool = False,
 ) -> None:
     """Build the image of a commit (of the working tree only with --dirty)."""
-    shipping = _shipping(platforms=platforms)
+    shipping = wiring.shipping(platforms=platforms)
     _show(shipping.build(sha, no_cache=no_cache, push=push, part=part, dirty=dirty), json=json)
 
 
@@ -147,7 +116,7 @@ def push(
     json: bool = False,
 ) -> None:
     """Push the image of a commit under all its tags, and check what the registry has."""
-    _show(_shipping(platforms=platforms).push(sha, part=part), json=json)
+    _show(wiring.shipping(platforms=platforms).push(sha, part=part), json=json)
 
 
 @task(help={"sha": SHA, "platforms": PLATFORMS, "json": JSON})
@@ -156,14 +125,14 @@ def manifest(
     context: Context, *, sha: str | None = None, platforms: str | None = None, json: bool = False
 ) -> None:
     """Make one image of the parts that were pushed for each platform."""
-    _show(_shipping(platforms=platforms).merge(sha), json=json)
+    _show(wiring.shipping(platforms=platforms).merge(sha), json=json)
 
 
 @task(help={"sha": SHA, "json": JSON})
 @command
 def inspect(context: Context, *, sha: str | None = None, json: bool = False) -> None:
     """Show what the registry has of a commit: layers, packages, platforms, attestations."""
-    found = _shipping().about(sha)
+    found = wiring.shipping().about(sha)
     terminal.image(found)
     if json:
         terminal.data(found)
@@ -175,7 +144,7 @@ def login(context: Context) -> None:
     """Log in to the registry (PIPELINE_REGISTRY_USER, PIPELINE_REGISTRY_PASSWORD)."""
     from pipeline.image import registry
 
-    registry.login(_settings(), report=terminal.progress)
+    registry.login(wiring.settings(), report=terminal.progress)
 
 
 @task(
@@ -202,7 +171,7 @@ def deploy(
     json: bool = False,
 ) -> None:
     """Make the image of a commit live; on any failure the old release goes on serving."""
-    shipping = _shipping(strategy=strategy, replicas=replicas, env_file=env_file)
+    shipping = wiring.shipping(strategy=strategy, replicas=replicas, env_file=env_file)
     outcome = shipping.deploy(sha, wait=wait, dry_run=dry_run)
     if dry_run:
         terminal.plan(outcome.plan)
@@ -224,14 +193,14 @@ def rollback(
     context: Context, *, to: str | None = None, wait: float = 0.0, json: bool = False
 ) -> None:
     """Make the previous (or named) release live again, with its own env and Compose file."""
-    _finish(_shipping().rollback(to, wait=wait), json=json)
+    _finish(wiring.shipping().rollback(to, wait=wait), json=json)
 
 
 @task(help={"wait": WAIT, "json": JSON})
 @command
 def resume(context: Context, *, wait: float = 0.0, json: bool = False) -> None:
     """Finish or undo a deployment that was interrupted; a new one does so by itself."""
-    outcome = _shipping().resume(wait=wait)
+    outcome = wiring.shipping().resume(wait=wait)
     if outcome is None:
         terminal.result("nothing to resume")
         if json:
@@ -248,14 +217,14 @@ def resume(context: Context, *, wait: float = 0.0, json: bool = False) -> None:
 @command
 def retire(context: Context, *, deployment: int = 0) -> None:
     """Remove the standby; a deployment starts this by itself for when its time has passed."""
-    _shipping().remove_standby(deployment or None)
+    wiring.shipping().remove_standby(deployment or None)
 
 
 @task(help={"expect": "commit that must be live and healthy, else exit 3", "json": JSON})
 @command
 def status(context: Context, *, expect: str | None = None, json: bool = False) -> None:
     """Show what is live and whether it answers."""
-    shipping = _shipping()
+    shipping = wiring.shipping()
     found = shipping.status()
     terminal.status(found)
     if expect is not None:
@@ -268,33 +237,10 @@ def status(context: Context, *, expect: str | None = None, json: bool = False) -
 @command
 def history(context: Context, *, limit: int = 20, json: bool = False) -> None:
     """Show the deployments of this host, newest first."""
-    rows = _shipping().history(limit=limit)
+    rows = wiring.shipping().history(limit=limit)
     terminal.deployments(rows)
     if json:
         terminal.data(rows)
-
-
-@task(help={"lines": "how many of each container"})
-@command
-def logs(context: Context, *, lines: int = 100) -> None:
-    """Show the live release's last log lines."""
-    terminal.result(_shipping().logs(lines=lines))
-
-
-@task(help={"json": JSON})
-@command
-def doctor(context: Context, *, json: bool = False) -> None:
-    """Look at everything a deployment needs; print every setting and where it comes from."""
-    from pipeline.host.doctor import checks
-
-    shipping = _shipping()
-    found = checks(shipping.settings, prove=shipping.prove)
-    terminal.settings(shipping.settings)
-    terminal.checks(found)
-    if json:
-        terminal.data({"checks": [vars(check) for check in found]})
-    if any(check.status == "fail" for check in found):
-        raise Exit(code=1)
 
 
 if __name__ == "__main__":

@@ -6,114 +6,20 @@ a workflow passes on what it does not have. `load()` reports every problem at on
 remembers where each value came from (`invoke doctor` prints it).
 """
 
-import json
 import os
-import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar
 
+from pipeline import parsing
 from pipeline.errors import UsageError
+from pipeline.parsing import Hooks, Secret, number, pattern
 
 __all__ = ["RUNNER_KEYS", "SECRET_VARIABLES", "Secret", "Settings", "load"]
 
 ROOT = Path(__file__).resolve().parent.parent
-SHORTEST_LINE = 4  # characters; a shorter one ("}") would hide half of what is shown
-
-
-class Secret:
-    """A string that shows itself only when asked by name."""
-
-    __slots__ = ("_value",)
-
-    def __init__(self, value: str) -> None:
-        self._value = value
-
-    def reveal(self) -> str:
-        """Return the value."""
-        return self._value
-
-    def hide_in(self, text: str) -> str:
-        """Return `text` with each occurrence of the value, or of a long line of it, replaced.
-
-        Output comes by the line, so of a value of several lines each must go; and logs are
-        JSON, in which it is escaped.
-        """
-        lines = [line for line in self._value.splitlines() if len(line.strip()) >= SHORTEST_LINE]
-        for part in filter(str.strip, (self._value, *lines)):
-            text = text.replace(part, "***").replace(json.dumps(part)[1:-1], "***")
-        return text
-
-    def __bool__(self) -> bool:
-        return bool(self._value)
-
-    def __repr__(self) -> str:
-        return "***" if self._value else ""
-
-    __str__ = __repr__
-
-
-def _pattern(regex: str, what: str) -> Callable[[Any], str]:
-    def parse(raw: Any) -> str:  # noqa: ANN401 - raw TOML
-        if not isinstance(raw, str) or not re.fullmatch(regex, raw):
-            raise ValueError(f"{raw!r} is not {what}")
-        return raw
-
-    return parse
-
-
-def _number(kind: type[int] | type[float], low: float, high: float) -> Callable[[Any], Any]:
-    what = "a whole number" if kind is int else "a number"
-
-    def parse(raw: Any) -> Any:  # noqa: ANN401 - raw TOML
-        # `type`, because True is an int, and int(1.5) is 1
-        if type(raw) not in {str, int, kind}:
-            raise ValueError(f"{raw!r} is not {what}")
-        try:
-            value = kind(raw)
-        except (ValueError, OverflowError) as exc:
-            raise ValueError(f"{raw!r} is not {what}") from exc
-        if not low <= value <= high:
-            raise ValueError(f"{raw!r} is not between {low} and {high}")
-        return value
-
-    return parse
-
-
-def _repository(raw: Any) -> str:  # noqa: ANN401 - raw TOML
-    # GitHub's own names (`github.repository`) may have capitals, a registry's may not.
-    lower = raw.lower() if isinstance(raw, str) else raw
-    return _pattern(r"[a-z0-9][a-z0-9._/-]*", "a repository path")(lower)
-
-
-def _ipv4(raw: Any) -> str:  # noqa: ANN401 - raw TOML
-    from ipaddress import IPv4Address
-
-    if not isinstance(raw, str):
-        raise ValueError(f"{raw!r} is not an IPv4 address")  # noqa: TRY004 - all are ValueErrors
-    return str(IPv4Address(raw))
-
-
-def _names(raw: Any) -> tuple[str, ...]:  # noqa: ANN401 - raw TOML
-    names = raw.split(",") if isinstance(raw, str) else raw
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise ValueError(f"{raw!r} is not a list of variable names")
-    names = [name.strip() for name in names if name.strip()]
-    for name in names:
-        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
-            raise ValueError(f"{name!r} is not a variable name")
-    return tuple(names)
-
-
-def _path(raw: Any) -> Path:  # noqa: ANN401 - raw TOML
-    if not isinstance(raw, str) or not raw or "\0" in raw:
-        raise ValueError(f"{raw!r} is not a path")
-    try:
-        return Path(raw).expanduser()
-    except RuntimeError as exc:
-        raise ValueError(f"{raw!r}: {exc}") from exc
 
 
 def _setting(
@@ -126,12 +32,14 @@ def _setting(
     return field(default=default, metadata={"parse": parse, "about": about, "variable": variable})
 
 
-_NAME = _pattern(r"[a-z][a-z0-9-]{0,30}", "a name of a-z, 0-9 and -")
-_URL_PATH = _pattern(r"/[A-Za-z0-9_./-]*", "a path that starts with /")
-_HOST = _pattern(r"[A-Za-z0-9.:-]{1,253}", "a host name")
-_SECONDS = _number(float, 0.1, 7200)
-_NO_SECONDS = _number(float, 0, 31_536_000)
-_STRATEGY = _pattern(r"blue-green|rolling|recreate", "blue-green, rolling or recreate")
+_NAME = pattern(r"[a-z][a-z0-9-]{0,30}", "a name of a-z, 0-9 and -")
+_URL_PATH = pattern(r"/[A-Za-z0-9_./-]*", "a path that starts with /")
+_HOST = pattern(r"[A-Za-z0-9.:-]{1,253}", "a host name")
+_USER = r"([a-z_][a-z0-9_-]{0,31})?"
+_WEB = pattern(r"(https?://\S+)?", "an http(s) URL")
+_SECONDS = number(float, 0.1, 7200)
+_NO_SECONDS = number(float, 0, 31_536_000)
+_STRATEGY = pattern(r"blue-green|rolling|recreate", "blue-green, rolling or recreate")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,55 +52,57 @@ class Settings:
     app: str = _setting(_NAME, "panager", "name of the service, its Compose project and state")
     registry: str = _setting(_HOST, "ghcr.io", "image registry, host[:port]")
     repository: str = _setting(
-        _repository, "panager/panager", "repository in the registry; made lower case"
+        parsing.repository, "panager/panager", "repository in the registry; made lower case"
     )
     local_registry_port: int = _setting(
-        _number(int, 1, 65535), 5000, "loopback port of the registry that `invoke up` starts"
+        number(int, 1, 65535), 5000, "loopback port of the registry that `invoke up` starts"
     )
-    registry_user: str = _setting(_pattern(r"\S*", "a user name"), "", "user for `invoke login`")
+    registry_user: str = _setting(pattern(r"\S*", "a user name"), "", "user for `invoke login`")
     registry_password: Secret = _setting(Secret, Secret(""), "password for `invoke login`")
     platforms: str = _setting(
-        _pattern(r"(linux/[a-z0-9/]+(,linux/[a-z0-9/]+)*)?", "a list such as linux/amd64"),
+        pattern(r"(linux/[a-z0-9/]+(,linux/[a-z0-9/]+)*)?", "a list such as linux/amd64"),
         "",
         "platforms to build; empty: this machine's",
     )
     build_cache: str = _setting(
-        _pattern(r"([A-Za-z0-9][A-Za-z0-9.:/_-]*:[A-Za-z0-9_.-]+)?", "an image reference"),
+        pattern(r"([A-Za-z0-9][A-Za-z0-9.:/_-]*:[A-Za-z0-9_.-]+)?", "an image reference"),
         "",
         "image reference in a registry that keeps the build cache; empty: this machine's only",
     )
-    bind_address: str = _setting(_ipv4, "127.0.0.1", "address that the proxy is published on")
-    port: int = _setting(_number(int, 1, 65535), 8000, "port that the proxy is published on")
+    bind_address: str = _setting(
+        parsing.ipv4, "127.0.0.1", "address that the proxy is published on"
+    )
+    port: int = _setting(number(int, 1, 65535), 8000, "port that the proxy is published on")
     health_path: str = _setting(_URL_PATH, "/health", "answers 200 and the commit while alive")
     probe_host: str = _setting(_HOST, "localhost", "Host header of our own probes")
     strategy: str = _setting(_STRATEGY, "blue-green", "how a release is made live")
-    replicas: int = _setting(_number(int, 1, 8), 1, "containers of a release")
+    replicas: int = _setting(number(int, 1, 8), 1, "containers of a release")
     ca_bundle: Path = _setting(
-        _path,
+        parsing.path,
         Path("/etc/ssl/certs/ca-certificates.crt"),
         "CA certificates that a build may trust, where the file exists; never in the image",
     )
     pip_config: Path = _setting(
-        _path, Path(), "pip.conf that a build uses (an index of one's own); never in the image"
+        parsing.path,
+        Path(),
+        "pip.conf that a build uses (an index of one's own); never in the image",
     )
     migrations: str = _setting(
-        _pattern(r"[A-Za-z0-9_][A-Za-z0-9_./-]*", "a path inside the repository"),
+        pattern(r"[A-Za-z0-9_][A-Za-z0-9_./-]*", "a path inside the repository"),
         "app/migrations",
         "folder whose content decides whether a migration is pending",
     )
-    env_file: Path = _setting(_path, Path(".env"), "env file for the service")
+    env_file: Path = _setting(parsing.path, Path(".env"), "env file for the service")
     env_content: Secret = _setting(
         Secret, Secret(""), "content of the env file (a CI secret)", variable="ENV_FILE"
     )
-    required_env: tuple[str, ...] = _setting(_names, (), "keys that the env file must have")
+    required_env: tuple[str, ...] = _setting(parsing.names, (), "keys that the env file must have")
     codecov_token: Secret = _setting(
         Secret, Secret(""), "token for Codecov", variable="CODECOV_TOKEN"
     )
-    codecov_url: str = _setting(
-        _pattern(r"(https?://\S+)?", "an http(s) URL"), "", "own Codecov server; empty: Codecov"
-    )
+    codecov_url: str = _setting(_WEB, "", "own Codecov server; empty: Codecov")
     state_dir: Path = _setting(
-        _path, Path(), "ledger, lock and releases; empty: ~/.local/state/<app>"
+        parsing.path, Path(), "ledger, lock and releases; empty: ~/.local/state/<app>"
     )
     build_timeout: float = _setting(_SECONDS, 1800.0, "deadline of a build")
     push_timeout: float = _setting(_SECONDS, 600.0, "deadline of a push or pull")
@@ -204,6 +114,68 @@ class Settings:
     answer_timeout: float = _setting(_SECONDS, 5.0, "until the port must answer after a cutover")
     stability_window: float = _setting(_NO_SECONDS, 5.0, "how long the new release is watched")
     standby: float = _setting(_NO_SECONDS, 3600.0, "how long blue-green keeps the old one warm")
+
+    keep_releases: int = _setting(
+        number(int, 1, 100), 5, "how many releases are kept besides live, standby and pinned"
+    )
+    keep_dumps: int = _setting(number(int, 0, 1000), 5, "how many files of <state>/dumps are kept")
+    build_cache_gb: float = _setting(
+        number(float, 0, 10_000), 10.0, "gigabytes of build cache that `invoke prune` leaves"
+    )
+    public_url: str = _setting(_WEB, "", "where users reach the service, for `invoke doctor`")
+    host: str = _setting(
+        pattern(
+            r"(ssh://([a-z_][a-z0-9_.-]*@)?[A-Za-z0-9][A-Za-z0-9.-]*(:\d{1,5})?/?)?",
+            "ssh://user@host",
+        ),
+        "",
+        "run the commands of a server there, ssh://user@host[:port]; empty: here",
+    )
+    deploy_user: str = _setting(
+        pattern(_USER, "a user name"), "", "user that `invoke host` makes for deployments"
+    )
+    hooks: Hooks = _setting(parsing.hooks, Hooks(), "commands run beside builds and deployments")
+    webhook_url: Secret = _setting(
+        parsing.web_address,
+        Secret(""),
+        "gets a message (Slack's JSON) of each deployment; empty: none",
+    )
+    runner_url: str = _setting(
+        _WEB, "", "repository or organisation on GitHub that the runner is for"
+    )
+    runner_version: str = _setting(
+        pattern(r"(\d+\.\d+\.\d+)?", "a version such as 2.330.0"), "", "release of the runner"
+    )
+    runner_sha256: str = _setting(
+        pattern(r"([0-9a-f]{64})?", "64 hexadecimal digits"),
+        "",
+        "SHA-256 of that release's archive",
+    )
+    runner_archive: str = _setting(
+        pattern(r"https?://\S+", "an http(s) URL"),
+        "https://github.com/actions/runner/releases/download/v{version}/"
+        "actions-runner-linux-{arch}-{version}.tar.gz",
+        "where that archive is",
+    )
+    runner_labels: tuple[str, ...] = _setting(
+        parsing.labels, (), "the runner's labels besides GitHub's"
+    )
+    runner_user: str = _setting(
+        pattern(_USER, "a user name"),
+        "",
+        "user that the runner is; empty: `deploy_user`, or runner",
+    )
+    runner_dir: Path = _setting(
+        parsing.path, Path(), "folder of the runner; empty: ~/actions-runner of it"
+    )
+    runner_token: Secret = _setting(
+        Secret, Secret(""), "registration (or removal) token of GitHub's, short-lived"
+    )
+    github_api: str = _setting(
+        pattern(r"https?://\S+", "an http(s) URL"),
+        "https://api.github.com",
+        "GitHub's API, which knows whether a repository is public",
+    )
 
     sources: Mapping[str, str] = field(default_factory=dict, compare=False)
     root: ClassVar[Path] = ROOT

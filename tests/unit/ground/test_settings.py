@@ -70,7 +70,13 @@ def test_secrets_come_from_their_variables(tmp_path):
     assert loaded.env_content.reveal() == "A=1"
     assert loaded.codecov_token.reveal() == "t"
     assert loaded.registry_password.reveal() == "p"
-    ours = {"ENV_FILE", "CODECOV_TOKEN", "PIPELINE_REGISTRY_PASSWORD"}
+    ours = {
+        "ENV_FILE",
+        "CODECOV_TOKEN",
+        "PIPELINE_REGISTRY_PASSWORD",
+        "PIPELINE_RUNNER_TOKEN",
+        "PIPELINE_WEBHOOK_URL",
+    }
     runners = {"GITHUB_TOKEN", "GH_TOKEN", "ACTIONS_RUNTIME_TOKEN"}
     assert ours | runners | {"ACTIONS_ID_TOKEN_REQUEST_TOKEN"} == SECRET_VARIABLES
 

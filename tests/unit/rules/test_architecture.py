@@ -12,7 +12,12 @@ from pipeline import settings
 ROOT = Path(__file__).resolve().parents[3]
 TOP = (
     "up",
+    "remote",
+    "day",
+    "envs",
     "ship",
+    "hooks",
+    "prune",
     "status",
     "deploy",
     "attempt",
@@ -20,7 +25,8 @@ TOP = (
     "parts",
     "outcome",
 )  # each may know those after it
-GROUND = {"errors", "settings", "shell", "ports"}
+GROUND = {"errors", "parsing", "settings", "shell", "ports"}
+TASKS = ("tasks.py", "ci_tasks.py", "day_tasks.py", "server_tasks.py", "wiring.py")
 WINGS = {  # wing -> wings that it may know, besides the ground
     "view": set(),
     "plan": {"release"},
@@ -130,9 +136,7 @@ def test_service_and_pipeline_do_not_know_each_other(package, other):
     assert not users
 
 
-@pytest.mark.parametrize(
-    "path", [*files("pipeline"), ROOT / "tasks.py", ROOT / "ci_tasks.py"], ids=called
-)
+@pytest.mark.parametrize("path", [*files("pipeline"), *(ROOT / name for name in TASKS)], ids=called)
 def test_the_environment_is_read_in_one_place(path):
     read = {
         node.attr
@@ -152,10 +156,7 @@ def test_the_environment_is_read_in_one_place(path):
     [
         *files("pipeline"),
         *files("app"),
-        *(
-            ROOT / name
-            for name in ("tasks.py", "ci_tasks.py", "noxfile.py", "bin/lock", "bin/slim")
-        ),
+        *(ROOT / name for name in (*TASKS, "noxfile.py", "bin/lock", "bin/slim")),
     ],
     ids=called,
 )
