@@ -9,7 +9,8 @@ from pipeline.ports import Route
 
 __all__ = ["NOBODY", "SOCKET", "install", "owner", "write_map"]
 
-CONFIG = Path(__file__).parent / "proxy/haproxy.cfg"
+CONFIG = Path(__file__).parent / "proxy"
+FILES = ("gate.lua", "haproxy.cfg")  # what names another one comes after it
 SOCKET = "admin.sock"
 SOCKET_PATH_LIMIT = 107  # bytes; Linux, unix(7)
 NOBODY = "none"  # the backend that answers 503 while no release is live
@@ -42,9 +43,10 @@ def install(*, config: Path, run: Path) -> None:
         os.chown(run, *owner())
         run.chmod(0o750)
         config.chmod(0o755)  # the proxy's user reads it, whatever our umask is
-        wanted, there = CONFIG.read_bytes(), config / "haproxy.cfg"
-        if not there.exists() or there.read_bytes() != wanted:
-            _write(there, wanted)
+        for name in FILES:
+            wanted, there = (CONFIG / name).read_bytes(), config / name
+            if not there.exists() or there.read_bytes() != wanted:
+                _write(there, wanted)
         if not (config / "live.map").exists():
             write_map(config / "live.map", None)
     except OSError as exc:

@@ -54,7 +54,7 @@ class HAProxy:
         return _route(text)
 
     def servers(self, colour: Colour) -> tuple[Server, ...]:
-        """Return the colour's resolved servers.
+        """Return the colour's resolved servers; one that passes is healthy once it is let in.
 
         Raises:
             TrafficError: The proxy does not answer.
@@ -62,7 +62,7 @@ class HAProxy:
         return tuple(
             Server(
                 address=row["addr"],
-                healthy=_passed(row),
+                healthy=_passed(row) and not row["status"].startswith("DRAIN"),
                 # While the next check is under way the code reads 0, which is none.
                 check=f"{_last_check(row)}/{row['check_code']}".removesuffix("/0").strip("/")
                 or row["status"],

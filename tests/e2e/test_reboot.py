@@ -9,10 +9,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from tests.e2e.support import load, machine
-from tests.e2e.support.load import Load
+from tests.e2e.support.load import Load, Loss
 from tests.e2e.support.site import Site
 
 GRACE = 3.0  # seconds on top of the app's own start
+SOME = 150  # requests, of a second and a half: longer than the proxy waits with its first check
 
 
 def serves(site: Site, name: str) -> bool:
@@ -33,25 +34,22 @@ def start_of_the_app(site: Site) -> float:
 
 
 @contextmanager
-def only_healthy(site: Site) -> Iterator[Load]:
-    """Fail where somebody got an answer of a container that was not healthy, or lost a task."""
+def nobody_unhealthy(site: Site) -> Iterator[Load]:
+    """Fail where somebody gets an answer of a container that is not healthy."""
     with Load(site.address) as running:
-        machine.eventually(lambda: running.acknowledged, within=10, what="a task")
         yield running
     # The service answers in JSON, the proxy on its own does not.
-    unhealthy = [loss for loss in running.lost if "{" in loss.what]
-    assert not unhealthy
-    assert running.missing() == {}
+    assert not [loss for loss in running.lost if "{" in loss.what]
 
 
-def test_containers_that_are_started_in_any_order_serve(
-    a_live: Site, figures: dict[str, object]
-):
+def test_containers_that_are_started_in_any_order_serve(a_live: Site, figures: dict[str, object]):
+    with a_live.under_load() as before:
+        pass
     own = start_of_the_app(a_live)
     names = {a_live.container(each)["Id"]: each for each in ("proxy", "db", *a_live.colours())}
-    with only_healthy(a_live):
-        machine.docker("kill", *shuffled(names))
-        order = shuffled(names)
+    machine.docker("kill", *shuffled(names))
+    order = shuffled(names)
+    with nobody_unhealthy(a_live):
         for container in order:
             began = time.monotonic()
             machine.docker("start", container)
@@ -61,7 +59,24 @@ def test_containers_that_are_started_in_any_order_serve(
     said = " ".join(names[each] for each in order)
     figures["reboot_containers"] = {"order": said, "app_start": own, "to_serving": took}
     assert took <= own + GRACE, said
+    assert before.missing() == {}
     assert a_live.status()["drift"] == []
+
+
+def test_a_proxy_that_has_just_started_sends_nobody_to_what_is_not_ready(a_live: Site):
+    proxy, database = (a_live.container(each)["Id"] for each in ("proxy", "db"))
+    machine.docker("stop", "--time", "1", proxy, database)
+    with nobody_unhealthy(a_live) as running:
+        machine.docker("start", proxy)
+        machine.eventually(
+            lambda: "503" in (running.lost or [Loss(started=0, what="")])[-1].what,
+            within=10,
+            what="the proxy's answer",
+        )
+        enough = running.sent + SOME
+        machine.eventually(lambda: running.sent > enough, within=10, what="load")
+        machine.docker("start", database)
+        machine.eventually(lambda: serves(a_live, "a"), within=20, what="the release")
 
 
 def shuffled(containers: Mapping[str, str]) -> list[str]:

@@ -140,11 +140,13 @@ def shape(request: pytest.FixtureRequest) -> Shape:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     tally = terminalreporter.config.stash[TALLY]
-    if not tally.rows:
+    if not tally.rows and not tally.figures:
         return
     tally.write(REPORT)
     terminalreporter.section("faults")
     for line in tally.table():
         terminalreporter.line(line)
+    for name, figures in tally.figures.items():
+        terminalreporter.line(f"{name}: {figures}")
     minutes = (time.monotonic() - STARTED) / 60
     terminalreporter.line(f"{minutes:.1f} minutes, figures in {REPORT.relative_to(REPOSITORY)}")

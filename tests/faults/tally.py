@@ -48,10 +48,11 @@ class Row:
 
 
 class Tally:
-    """The rows by their group, in the order in which they came up."""
+    """The rows by their group, in the order in which they came up; other figures beside them."""
 
     def __init__(self) -> None:
         self.rows: dict[str, Row] = {}
+        self.figures: dict[str, dict[str, float]] = {}
 
     def add(self, group: str, load: Load, *, missing: int, seconds: float) -> None:
         """Count one cell."""
@@ -92,5 +93,5 @@ class Tally:
         """Keep the figures."""
         groups = {name: vars(row) for name, row in self.rows.items()}
         path.parent.mkdir(exist_ok=True)
-        document = {"groups": groups, "all": vars(self.total())}
+        document = {"groups": groups, "all": vars(self.total()), "figures": self.figures}
         path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")

@@ -4,6 +4,8 @@ import select
 import socket
 import socketserver
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 from tests.e2e.support.registry import Registry
@@ -42,6 +44,17 @@ class Wire:
         """Fail from the next time on that a blob is asked for."""
         self.mended.clear()
         self.how = how
+
+    @contextmanager
+    def cut_off(self) -> Iterator[None]:
+        """Have nobody listen for a while."""
+        self.fail("gone")
+        self.broken.set()
+        self.close()
+        try:
+            yield
+        finally:
+            self.mend()
 
     def mend(self) -> None:
         """Forward everything again."""

@@ -35,6 +35,7 @@ def test_the_proxy_s_folders_can_be_read_by_its_user_whatever_the_umask(tmp_path
     modes = {each.name: stat.S_IMODE(each.stat().st_mode) for each in (config, run)}
     assert modes == {"config": 0o755, "run": 0o750}
     assert {each.name: stat.S_IMODE(each.stat().st_mode) for each in config.iterdir()} == {
+        "gate.lua": 0o644,
         "haproxy.cfg": 0o644,
         "live.map": 0o644,
     }

@@ -1,0 +1,56 @@
+"""The machine starts again: the same release serves, by itself, whether or not the registry does."""
+
+import time
+
+import pytest
+
+from tests.e2e.support import load, machine
+from tests.e2e.support.command import CommandLine, clean_environment
+from tests.faults import accidents, aftermath
+from tests.faults.cells import SHAPES
+from tests.faults.stage import Stage
+from tests.faults.wire import Wire
+
+GRACE = 3.0  # seconds on top of the app's own start
+LONGEST = 30.0  # seconds
+
+
+def start_of_the_app(stage: Stage) -> float:
+    """Return the seconds from the start of the app's container until it serves."""
+    (container,) = stage.containers(stage.live)
+    machine.docker("kill", container)
+    began = time.monotonic()
+    machine.docker("start", container)
+    machine.eventually(lambda: serves(stage), within=LONGEST, what="the release")
+    return time.monotonic() - began
+
+
+def serves(stage: Stage) -> bool:
+    """Tell whether the live release answers what takes the database."""
+    answers = load.get(stage.address, f"{load.TASKS}?limit=1")[0] == 200
+    return answers and load.served(stage.address) == stage.sha(stage.live)
+
+
+@pytest.mark.engine
+def test_after_a_power_cut_the_release_serves_by_itself(stage: Stage, wire: Wire):
+    stage.prepare(SHAPES["blue-green"])
+    before = load.total(stage.address)
+    own = start_of_the_app(stage)
+    processes = [
+        machine.inspect(each)["State"]["Pid"] for each in machine.containers(stage.site.app)
+    ]
+    host = CommandLine(root=stage.site.invoke.root, environ=clean_environment())
+    accidents.end_engine("KILL")
+    # With live-restore they would outlive it; a power cut takes all.
+    accidents.privileged("kill", "-KILL", *(str(pid) for pid in processes if pid))
+    with wire.cut_off(), load.Load(stage.address) as running:
+        host("host", "--yes", "--engine").ok()
+        began = time.monotonic()
+        machine.eventually(lambda: serves(stage), within=LONGEST, what="the release")
+        took = time.monotonic() - began
+    stage.tally.figures["reboot"] = {"app_start": own, "to_serving": took}
+    # The service answers in JSON, the proxy on its own does not.
+    assert not [loss for loss in running.lost if "{" in loss.what]
+    assert took <= own + GRACE
+    assert load.total(stage.address) >= before
+    assert aftermath.tells_the_truth(stage)["drift"] == []
