@@ -123,8 +123,13 @@ class Parts:
 
 
 def real_parts(settings: Settings, *, report: Report, started: float) -> dict[str, object]:
-    """Return the real parts, by the names of Parts."""
-    state = State(settings.state_dir)
+    """Return the real parts, by the names of Parts.
+
+    Raises:
+        UsageError: The state folder is another app's.
+    """
+    state = State(settings.state_dir, app=settings.app)
+    state.check()
     probe = HealthProbe(path=settings.health_path, host=settings.probe_host)
 
     def retire(deployment: int) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from pipeline.engine.compose import ComposeEngine
 from pipeline.host import bases, docker, registry
+from pipeline.host import server as servers
 from pipeline.outcome import Outcome, Report
 from pipeline.ports import Bundle
 from pipeline.release import lock
@@ -39,21 +40,33 @@ class Consent:
     confirm: Callable[[str], bool]
 
 
-def host(*, consent: Consent, report: Report, engine_only: bool = False) -> dict[str, float]:
+def host(
+    *,
+    consent: Consent,
+    report: Report,
+    engine_only: bool = False,
+    server: Settings | None = None,
+) -> dict[str, float]:
     """Make sure of engine and base images; return the seconds that each took.
 
     Args:
         consent: Whether this machine may be changed.
         report: Gets one line for each thing done.
         engine_only: Leave the base images to whoever needs them.
+        server: Settings of the service that this machine is a server of: then also of what a
+            server needs besides. None: it is enough that everything runs now.
 
     Raises:
         UsageError: Something is missing and nobody agreed to install it.
         EngineError: It could not be installed or started.
+        UnavailableError: Something that a server needs could not be done.
     """
     phases: dict[str, float] = {}
     with _timed(phases, "engine"):
-        docker.ensure_engine(**vars(consent), report=report)
+        if server is None:
+            docker.ensure_engine(**vars(consent), report=report)
+        else:
+            servers.prepare(server, **vars(consent), report=report)
     if engine_only:
         return phases
     with _timed(phases, "bases"):
@@ -99,7 +112,7 @@ def down(settings: Settings, *, volumes: bool, report: Report) -> None:
         LockedError: A deployment is going on.
         EngineError: The engine refused.
     """
-    state = State(settings.state_dir)
+    state = State(settings.state_dir, app=settings.app)
     state.create()
     bundle = Bundle(
         compose_file=settings.root / COMPOSE_FILE, variables={"PIPELINE_ENV_FILE": os.devnull}
@@ -117,7 +130,7 @@ def down(settings: Settings, *, volumes: bool, report: Report) -> None:
 def _ensure_env_file(settings: Settings, report: Report) -> None:
     """Make an env file from the example where there is none, with a password of its own."""
     path = settings.root / settings.env_file
-    earlier = Ledger(State(settings.state_dir).ledger).lives()
+    earlier = Ledger(State(settings.state_dir, app=settings.app).ledger).lives()
     if settings.env_content or path.exists() or earlier:
         return  # a new password would lock an earlier release's database
     example = (settings.root / ".env.example").read_text(encoding="utf-8")

@@ -1,6 +1,6 @@
 """The state folder: each release's files, and where everything else lives.
 
-<state>/ledger.db  lock  retire.log  proxy/ (mounted)  run/ (mounted)
+<state>/app  ledger.db  lock  retire.log  proxy/ (mounted)  run/ (mounted)
 <state>/releases/<id>/docker-compose.yml  env (0600)
 """
 
@@ -18,28 +18,55 @@ __all__ = ["State"]
 class State:
     """The state folder of one app on the deploy host; only its owner can read what is secret."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, app: str) -> None:
         self.folder = folder
+        self._app = app
+        self._owner = folder / "app"
         self.ledger = folder / "ledger.db"
         self.lock = folder / "lock"
         self.retire_log = folder / "retire.log"
         self.proxy_config = folder / "proxy"
         self.proxy_run = folder / "run"
 
-    def create(self) -> None:
-        """Make the folder.
+    def check(self) -> None:
+        """Make sure that the folder is not another app's; one that is not there is nobody's.
 
         Raises:
-            UsageError: It cannot be made or written.
+            UsageError: It is another app's, or cannot be read.
         """
+        try:
+            found = self._owner.read_text(encoding="utf-8", errors="replace").strip()
+        except FileNotFoundError:
+            return
+        except OSError as exc:
+            raise self._unusable(exc) from exc
+        if found != self._app:
+            raise UsageError(
+                f"The state folder {self.folder} is that of the app {found!r}, not {self._app!r}.",
+                hint=f"Set PIPELINE_STATE_DIR to a folder of {self._app}'s own, or PIPELINE_APP to"
+                " the app that is meant.",
+            )
+
+    def create(self) -> None:
+        """Make the folder, and have it say whose it is.
+
+        Raises:
+            UsageError: It cannot be made or written, or is another app's.
+        """
+        self.check()
         try:
             # One that is there keeps its mode: what is secret in it is closed by itself.
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            if not self._owner.exists():
+                _write(self._owner, f"{self._app}\n", mode=0o600)
         except OSError as exc:
-            raise UsageError(
-                f"The state folder {self.folder} cannot be used: {exc.strerror}.",
-                hint="Set state_dir in [tool.pipeline] or PIPELINE_STATE_DIR to a folder of yours.",
-            ) from exc
+            raise self._unusable(exc) from exc
+
+    def _unusable(self, exc: OSError) -> UsageError:
+        return UsageError(
+            f"The state folder {self.folder} cannot be used: {exc.strerror}.",
+            hint="Set state_dir in [tool.pipeline] or PIPELINE_STATE_DIR to a folder of yours.",
+        )
 
     def save(self, release: Release, *, compose: str, env: str) -> None:
         """Keep the release's files; a release that is already kept is written again, the same.

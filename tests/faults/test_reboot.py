@@ -1,4 +1,4 @@
-"""The machine starts again: the same release serves, by itself, whether or not the registry does."""
+"""The machine starts again: the same release serves, by itself, registry or none."""
 
 import time
 

@@ -40,7 +40,7 @@ class Host:
         self.env = {"KEY": "value", "DB_PASSWORD": "sentinel-secret"}
 
     def delivery(self, **changes) -> Delivery:
-        state = State(self.folder / "state")
+        state = State(self.folder / "state", app="panager")
         parts = {
             "settings": self.settings,
             "state": state,

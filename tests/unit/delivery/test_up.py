@@ -123,7 +123,7 @@ def test_up_does_not_verify_what_did_not_get_live(calls, settings, monkeypatch):
 
 
 def test_down_removes_everything_and_ends_what_is_live(calls, settings):
-    state = State(settings.state_dir)
+    state = State(settings.state_dir, app=settings.app)
     state.create()
     ledger = Ledger(state.ledger)
     ledger.record(Deployment(kind="deploy", release=None, colour="blue", outcome="failed"))
@@ -137,7 +137,7 @@ def test_down_removes_everything_and_ends_what_is_live(calls, settings):
 
 
 def test_down_waits_for_no_deployment(calls, settings):
-    state = State(settings.state_dir)
+    state = State(settings.state_dir, app=settings.app)
     state.create()
     with lock.hold(state.lock, command="deploy"), pytest.raises(LockedError):
         down(settings, volumes=False, report=print)

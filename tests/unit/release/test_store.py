@@ -21,7 +21,7 @@ RELEASE = release(
 
 @pytest.fixture
 def state(tmp_path):
-    state = State(tmp_path / "some/state")
+    state = State(tmp_path / "some/state", app="panager")
     state.create()
     return state
 
@@ -44,16 +44,33 @@ def test_the_folder_is_the_owner_s_alone(state):
 
 def test_a_folder_that_was_there_keeps_its_mode(tmp_path):
     tmp_path.chmod(0o755)
-    State(tmp_path).create()
+    State(tmp_path, app="panager").create()
     assert mode(tmp_path) == 0o755
 
 
 def test_a_folder_that_cannot_be_made(tmp_path):
     (tmp_path / "file").touch()
-    for folder, why in ((tmp_path / "file", "File exists"), (tmp_path / "file/x", "Not a dir")):
-        with pytest.raises(UsageError, match=f"cannot be used: {why}") as caught:
-            State(folder).create()
+    for folder in (tmp_path / "file", tmp_path / "file/x"):
+        with pytest.raises(UsageError, match="cannot be used: Not a dir") as caught:
+            State(folder, app="panager").create()
     assert "PIPELINE_STATE_DIR" in caught.value.hint
+
+
+def test_a_folder_of_another_app_is_named_and_left_alone(state):
+    before = sorted(state.folder.iterdir())
+    for use in (State(state.folder, app="other").check, State(state.folder, app="other").create):
+        with pytest.raises(UsageError, match="is that of the app 'panager', not 'other'") as caught:
+            use()
+        assert "PIPELINE_STATE_DIR" in caught.value.hint
+    assert sorted(state.folder.iterdir()) == before
+
+
+def test_a_folder_of_before_gets_its_owner_s_name(state):
+    (state.folder / "app").unlink()
+    State(state.folder, app="other").check()
+    state.create()
+    state.check()
+    assert (state.folder / "app").read_text() == "panager\n"
 
 
 def test_what_is_kept_comes_back(state):
