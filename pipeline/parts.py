@@ -92,11 +92,15 @@ class Parts:
             return Observed()
         replicas, standby = self.engine.replicas(live), self.engine.replicas(other(live))
         release = self.release_of(replicas)
+        healthy = any(each.healthy for each in self.servers(live))
+        if record and not healthy:
+            for each in self.engine.missing():
+                self.report(f"warning: {each}")
         return Observed(
             live=live,
             live_release=release.id if release else "",
             live_replicas=sum(each.state == "running" for each in replicas),
-            live_healthy=any(each.healthy for each in self.servers(live)),
+            live_healthy=healthy,
             live_migrations=record[1].migrations if record else "",
             standby_release=_only({each.release for each in standby}),
             standby_replicas=sum(each.healthy for each in self.servers(other(live))),

@@ -83,6 +83,9 @@ class Engine(Protocol):
     def ensure_services(self, bundle: Bundle, *, timeout: float) -> None:
         """Start what every release shares (database, proxy); never restart what runs."""
 
+    def missing(self) -> tuple[str, ...]:
+        """Say what is not there of the services that every release uses, and of their data."""
+
     def migrate(self, bundle: Bundle, *, timeout: float) -> None:
         """Run the release's pending migrations, once, in a container of its own."""
 

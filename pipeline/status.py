@@ -89,6 +89,7 @@ def _drift(parts: Parts, replicas: dict[str, tuple[Replica, ...]]) -> Iterator[s
         parts.traffic.servers(live)
     except PipelineError as exc:
         yield exc.message
+    yield from parts.engine.missing()
     there = replicas.get(live, ())
     running = [each for each in there if each.state == "running"]
     if len(running) != deployment.replicas:

@@ -129,6 +129,9 @@ class FakeEngine:
         self.world.proxy_runs = True
         self.world.happened()
 
+    def missing(self) -> tuple[str, ...]:
+        return () if self.world.proxy_runs else ("There is no container of proxy.",)
+
     def migrate(self, bundle: Bundle, *, timeout: float) -> None:
         self.world.happen("migrate")
         self.world.happened()

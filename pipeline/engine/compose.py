@@ -28,6 +28,7 @@ POLL = 0.1  # seconds
 CONFLICT = 409  # HTTP
 # Compose has one exit code for everything: its words choose a better message, nothing else.
 _PORT_TAKEN = re.compile(r"port is already allocated|address already in use")
+_NETWORK_GONE = re.compile(r"network \S+ not found")
 _ENGINE_GONE = re.compile(r"Cannot connect to the Docker daemon|EOF|connection re(fused|set)")
 T = TypeVar("T")
 # How to reach the engine. Anything else of the shell's would override the release's own env
@@ -46,6 +47,7 @@ class ComposeEngine:
 
     def __init__(self, project: str) -> None:
         self._project = project
+        self._ours = {"label": [f"com.docker.compose.project={project}"]}
         self._connected: DockerClient | None = None
         self._answered = False
 
@@ -62,14 +64,19 @@ class ComposeEngine:
         }
         if healthy.issuperset(SHARED):
             return
+        up = ["up", "--detach", "--no-recreate", "--no-build", "--wait", *SHARED]
         try:
-            self._compose(
-                bundle,
-                ["up", "--detach", "--no-recreate", "--no-build", "--wait", *SHARED],
-                timeout=timeout,
-            )
+            try:
+                self._compose(bundle, up, timeout=timeout)
+            except EngineError as exc:
+                if not _NETWORK_GONE.search(exc.details):
+                    raise
+                # Somebody removed it: who was in it can never be started again, only replaced.
+                self._remove_those(*SHARED, state={"created", "exited"})
+                self._compose(bundle, up, timeout=timeout)
         except EngineError as exc:
-            self._remove_never_started(*SHARED)
+            # They would be started later as they are, with settings that may have changed since.
+            self._remove_those(*SHARED, state={"created"})
             if _PORT_TAKEN.search(exc.details):
                 port = bundle.variables.get("PIPELINE_PORT", "")
                 raise EngineError(
@@ -78,6 +85,30 @@ class ComposeEngine:
                     details=exc.details,
                 ) from exc
             raise
+
+    def missing(self) -> tuple[str, ...]:
+        """Say what is not there of the services that every release uses, and of their data.
+
+        Raises:
+            EngineError: The engine does not answer.
+        """
+        states = {
+            each["Labels"]["com.docker.compose.service"]: each["State"]
+            for each in self._ask(lambda: self._list(*SHARED))
+        }
+        found = [
+            f"{name} is {states[name]}." if name in states else f"There is no container of {name}."
+            for name in SHARED
+            if states.get(name) != "running"
+        ]
+        # A volume that a container uses cannot be removed.
+        if "db" not in states and not self._ask(
+            lambda: self._client.volumes.list(filters=self._ours)
+        ):
+            found.append(
+                "There is no volume either: the data is gone, and a database would be empty."
+            )
+        return tuple(found)
 
     def migrate(self, bundle: Bundle, *, timeout: float) -> None:
         """Run the release's pending migrations in a container of its own.
@@ -212,11 +243,10 @@ class ComposeEngine:
         codes = [int(each["Actor"]["Attributes"].get("exitCode", 0)) for each in ends]
         return codes[-1] if codes else 0
 
-    def _remove_never_started(self, *services: str) -> None:
-        # They would be started later as they are, with settings that may have changed since.
+    def _remove_those(self, *services: str, state: Collection[str]) -> None:
         with _docker_errors():
             for each in self._list(*services):
-                if each["State"] == "created":
+                if each["State"] in state:
                     self._client.api.remove_container(each["Id"], force=True)
 
     def _ids(self, *services: str) -> list[str]:
@@ -236,9 +266,7 @@ class ComposeEngine:
         return self._ask(all_of_them)
 
     def _list(self, *services: str) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = self._client.api.containers(
-            all=True, filters={"label": [f"com.docker.compose.project={self._project}"]}
-        )
+        found: list[dict[str, Any]] = self._client.api.containers(all=True, filters=self._ours)
         return [
             each
             for each in found

@@ -175,3 +175,26 @@ def test_before_the_first_deployment_there_is_nothing_to_resume(spare_site: Site
     assert "nothing to resume" in spare_site.invoke("resume").ok().text
     assert machine.containers(spare_site.app) == []
     assert spare_site.history() == []
+
+
+def test_a_database_that_was_removed_by_hand_is_named_and_made_again(a_live: Site):
+    machine.docker("rm", "--force", a_live.container("db")["Id"])
+    machine.docker("volume", "rm", f"{a_live.app}_db-data")
+    drift = a_live.status()["drift"]
+    assert "There is no container of db." in drift
+    assert any("the data is gone" in each for each in drift)
+    ran = a_live.deploy("b").ok()
+    assert "warning: There is no volume either" in ran.text
+    assert a_live.status()["drift"] == []
+    with a_live.under_load():
+        pass
+
+
+def test_a_network_that_was_removed_by_hand_is_made_again(a_live: Site):
+    machine.docker("stop", "--time", "1", *machine.containers(a_live.app))
+    machine.docker("network", "rm", f"{a_live.app}_default")
+    assert "db is exited." in a_live.status()["drift"]
+    a_live.deploy("b").ok()
+    assert a_live.status()["drift"] == []
+    with a_live.under_load():
+        pass
