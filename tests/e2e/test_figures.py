@@ -4,11 +4,13 @@ Only what may never happen is asserted. Times on shared machines are noisy, so t
 printed side by side with what they are to be compared with.
 """
 
+import sqlite3
 import statistics
 import subprocess
 import time
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from tests.e2e.support import checkout, load, machine
@@ -45,7 +47,7 @@ def start_alone(image: str, name: str) -> float:
 def test_live_next_to_the_floor(a_live: Site, run_id: str, figures: Figures):
     image = f"{a_live.repository}:{a_live.commits['a']}"
     floor, deploys = [], []
-    for name in ("b", "a") * 3:
+    for name in ("b", "a") * 2:
         floor.append(start_alone(image, f"panager-e2e-{run_id}-floor"))
         deploys.append(a_live.deploy(name).ok().json)
     middle = sorted(deploys, key=lambda deploy: deploy["live_seconds"])[len(deploys) // 2]
@@ -95,8 +97,32 @@ def test_warm_rollbacks(b_over_a: Site, figures: Figures):
 
 def test_commands(a_live: Site, figures: Figures):
     a_live.invoke("--list").ok()
-    figures["invoke --list (target: 0.25) [s]"] = timed(10, lambda: a_live.invoke("--list"))
-    figures["invoke status (target: 0.5) [s]"] = timed(10, lambda: a_live.invoke("status"))
+    figures["invoke --list (target: 0.25) [s]"] = timed(5, lambda: a_live.invoke("--list"))
+    figures["invoke status (target: 0.5) [s]"] = timed(5, lambda: a_live.invoke("status"))
+    with many_deployments(a_live, 10_000):
+        figures["invoke status, 10,000 deployments in the ledger (target: 0.5) [s]"] = timed(
+            5, lambda: a_live.invoke("status")
+        )
+
+
+@contextmanager
+def many_deployments(site: Site, count: int) -> Iterator[None]:
+    """Have that many earlier deployments in the ledger."""
+    with closing(sqlite3.connect(site.state / "ledger.db", timeout=10)) as db:
+        rows = db.execute("PRAGMA table_info(deployment)").fetchall()
+        columns = ", ".join(row[1] for row in rows if row[1] != "id")
+        numbers = ((-number,) for number in range(count))
+        with db:
+            db.executemany(
+                f"INSERT INTO deployment (id, {columns}) SELECT ?, {columns} FROM deployment"
+                " WHERE id = (SELECT max(id) FROM deployment WHERE outcome = 'live')",
+                numbers,
+            )
+        try:
+            yield
+        finally:
+            with db:
+                db.execute("DELETE FROM deployment WHERE id <= 0")
 
 
 def test_builds(site: Site, shipped: dict[str, dict[str, Ran]], figures: Figures, tmp_path: Path):

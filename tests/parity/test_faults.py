@@ -20,10 +20,17 @@ def call_something_else(clone):
     clone.edit(".github/workflows/ci.yml", "run: python3 -m pytest", instead_of="run: nox -s types")
 
 
-def drop_tests(clone):
+def drop_tests(clone, *, keep="ground"):
     for folder in (clone.root / "tests/unit").iterdir():
-        if folder.is_dir() and folder.name != "ground":  # a few, so that this does not take long
+        if folder.is_dir() and folder.name != keep:  # a few, so that this does not take long
             shutil.rmtree(folder)
+
+
+def fail_a_test(clone):
+    clone.edit("tests/unit/app/test_probes.py", FAILING)
+    drop_tests(clone, keep="app")
+    # So few cover little, which is another fault.
+    clone.edit("pyproject.toml", "fail_under = 0", instead_of="fail_under = 90")
 
 
 UNUSED = "\n\ndef helper() -> None:\n    import os\n"
@@ -38,7 +45,7 @@ FAULTS = {
         "would be reformatted",
     ),
     "type": (add("app/probes.py", '\n\nwrong: int = "text"\n'), {"types"}, "[assignment]"),
-    "test": (add("tests/unit/app/test_probes.py", FAILING), {"tests"}, "test_fails"),
+    "test": (fail_a_test, {"tests"}, "test_fails"),
     "coverage": (drop_tests, {"tests"}, "Required test coverage of 90.0% not reached"),
     "workflow": (call_something_else, {"workflows"}, "test_a_step_is_one_call"),
 }
