@@ -24,7 +24,9 @@ __all__ = [
     "Then",
     "about",
     "can_restart",
+    "file_is_younger",
     "has_own_flags",
+    "logs_by_flags",
     "running",
     "start",
     "turn_on",
@@ -35,6 +37,7 @@ PID_FILE = Path("/var/run/docker.pid")
 SNAPSHOTTER = ["driver-type", "io.containerd.snapshotter.v1"]  # in DriverStatus: containerd's store
 FIELDS = "{{.LiveRestoreEnabled}} {{.Swarm.LocalNodeState}} {{.Containers}} {{json .DriverStatus}}"
 OWN_FLAGS = (b"--config-file", b"--feature", b"--live-restore")
+LOG_FLAGS = (b"--log-driver", b"--log-opt")  # dockerd does not start where its file says it, too
 START_SECONDS = 60.0
 STOP_SECONDS = 30.0
 RELOAD_SECONDS = 10.0
@@ -96,6 +99,28 @@ def has_own_flags(pid: int) -> bool:
     return any(word.startswith(OWN_FLAGS) for word in _argv(pid))
 
 
+def logs_by_flags(pid: int | None, *, systemd: bool) -> bool:
+    """Return whether flags say how containers' logs are kept: then the settings file must not.
+
+    Args:
+        pid: Of dockerd; None where it does not run.
+        systemd: systemd knows what it would be started with.
+    """
+    words = _argv(pid) if pid is not None else []
+    if pid is None and systemd:
+        said = says(["systemctl", "show", "--property=ExecStart", "--value", "docker"])
+        words = said.encode().split()
+    return any(word.startswith(LOG_FLAGS) for word in words)
+
+
+def file_is_younger() -> bool:
+    """Return whether the settings file was written after dockerd, which runs, was started."""
+    try:
+        return daemon_json.SETTINGS.stat().st_mtime > PID_FILE.stat().st_mtime
+    except OSError:
+        return False
+
+
 def can_restart(pid: int, *, systemd: bool) -> bool:
     """Return whether dockerd `pid`, stopped and started by us, would be what it is now.
 
@@ -130,7 +155,8 @@ def turn_on(settings: Sequence[Setting], *, then: Then, systemd: bool, report: R
 
     Args:
         settings: What to turn on.
-        then: What dockerd, which runs, needs for it. Reloading stops nothing.
+        then: What dockerd, which runs, needs for it. Reloading stops nothing, and takes no limits
+            of logs: those count from its next start.
         systemd: systemd runs it, and keeps its log.
         report: Gets one line for each thing done.
 
@@ -164,7 +190,7 @@ def _await(settings: Sequence[Setting], skip: int, *, systemd: bool) -> None:
     while True:
         seen = about()
         has = {LIVE_RESTORE: seen.live_restore, IMAGE_STORE: seen.image_store}
-        missing = [setting for setting in settings if not has[setting]]
+        missing = [setting for setting in settings if not has.get(setting, True)]
         if not missing:
             return
         if running() is None or time.monotonic() - began > RELOAD_SECONDS:

@@ -2,6 +2,7 @@
 
 live-restore: containers survive a restart of the engine, as they are not its children.
 The containerd image store: the engine keeps attestations and images of several platforms.
+log-opts: a container's log, which would grow for as long as the container lives, is limited.
 """
 
 import json
@@ -17,6 +18,8 @@ from pipeline.errors import EngineError, UsageError
 __all__ = [
     "IMAGE_STORE",
     "LIVE_RESTORE",
+    "LOG_LIMITS",
+    "LOG_OPTIONS",
     "SETTINGS",
     "Setting",
     "has_containers",
@@ -29,9 +32,13 @@ __all__ = [
 
 SETTINGS = Path("/etc/docker/daemon.json")
 DATA_ROOT = Path("/var/lib/docker")
-Setting = Literal["live-restore", "containerd-snapshotter"]
+Setting = Literal["live-restore", "containerd-snapshotter", "log-opts"]
 LIVE_RESTORE: Setting = "live-restore"
 IMAGE_STORE: Setting = "containerd-snapshotter"  # one of the file's `features`
+LOG_LIMITS: Setting = "log-opts"
+LOG_DRIVER = "log-driver"
+JSON_FILE = "json-file"  # dockerd's default, and the only driver of its own without a limit
+LOG_OPTIONS = {"max-size": "10m", "max-file": "3"}  # of each container; dockerd wants strings
 FEATURES = "features"
 
 
@@ -60,10 +67,14 @@ def read() -> dict[str, Any]:
 def value(setting: Setting) -> bool | None:
     """Return what the file says of `setting`; None where it says nothing.
 
+    A log driver that knows no such limits, or has its own, has what is wanted of log-opts.
+
     Raises:
         UsageError: The file is no JSON object, or cannot be read.
     """
     found = read()
+    if setting == LOG_LIMITS:
+        return bool(found.get(setting)) or (found.get(LOG_DRIVER, JSON_FILE) != JSON_FILE) or None
     said = (found.get(FEATURES) or {} if setting == IMAGE_STORE else found).get(setting)
     return None if said is None else said is True
 
@@ -80,6 +91,8 @@ def turn_on(settings: Sequence[Setting]) -> dict[str, Any]:
     for setting in settings:
         if setting == IMAGE_STORE:
             wanted[FEATURES] = {**(before.get(FEATURES) or {}), setting: True}
+        elif setting == LOG_LIMITS:
+            wanted |= {LOG_DRIVER: JSON_FILE, setting: LOG_OPTIONS}
         else:
             wanted[setting] = True
     if wanted != before:

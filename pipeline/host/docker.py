@@ -1,151 +1,56 @@
 """A Docker Engine with Compose v2 and buildx: installed where it is missing, started, set.
 
-`needed()` decides from what `observe()` saw and is pure, `ensure_engine()` asks and does.
-Whatever is there already is used as it is; an engine that is ours also gets live-restore
-and, where nothing can be lost by it, containerd's image store.
+What is lacking is named, all of it, then somebody agrees, then it is done.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from pipeline.errors import EngineError, UsageError
-from pipeline.host import apt, daemon, daemon_json, sudo
+from pipeline.host import apt, daemon, packages, sudo
 from pipeline.host.consent import Confirm, Report, agree
-from pipeline.host.daemon_json import IMAGE_STORE, LIVE_RESTORE, Setting
 from pipeline.host.machine import Machine, observe
-from pipeline.host.probes import DOCKER_SOCKET
+from pipeline.host.needs import SET_UP, Action, Configure, Install, needed, ready
 
-__all__ = ["Configure", "Install", "Start", "ensure_engine", "needed"]
-
-STORE_FLOOR = 24  # the first engine whose containerd image store is more than a beginning
-SET_UP = "./bin/invoke host --yes"
-WHY: dict[Setting, str] = {
-    LIVE_RESTORE: "live-restore, with which containers survive a restart of the engine",
-    IMAGE_STORE: "the containerd image store, which keeps attestations and several platforms",
-}
-THEN: dict[daemon.Then, str] = {
-    "": "",
-    "reload": ", reload dockerd (nothing is stopped)",
-    "restart": ", restart dockerd (it has no containers; images in its store of now are not seen"
-    " afterwards)",
-}
+__all__ = ["Besides", "Step", "ensure_engine"]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Install:
-    """Packages to install, and who made them."""
+class Step(Protocol):
+    """Something else to do to this machine, in a sentence."""
 
-    packages: tuple[str, ...]
-    parts: tuple[str, ...]
-    origin: str
-    key: bytes | None
+    def __str__(self) -> str: ...
 
-    def __str__(self) -> str:
-        named = {"engine": "Docker Engine", "client": "the docker command", "compose": "Compose v2"}
-        parts = ", ".join(named.get(part, part) for part in self.parts)
-        return f"{parts}: install {' '.join(self.packages)} from {self.origin}"
+    def do(self, report: Report) -> None:
+        """Do it."""
+        ...
+
+
+def _nothing(_: Machine) -> Sequence[Step]:
+    return ()
 
 
 @dataclass(frozen=True, kw_only=True)
-class Configure:
-    """Settings to turn on in the engine's file, and what an engine that runs needs then."""
+class Besides:
+    """What a machine needs besides its engine.
 
-    settings: tuple[Setting, ...]
-    then: daemon.Then
-
-    def __str__(self) -> str:
-        why = ", and ".join(WHY[setting] for setting in self.settings)
-        them = "it" if len(self.settings) == 1 else "them"
-        return f"{why}: set {them} in {daemon_json.SETTINGS}{THEN[self.then]}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Start:
-    """The engine to start."""
-
-    systemd: bool
-
-    def __str__(self) -> str:
-        how = "systemctl enable --now docker" if self.systemd else f"dockerd, log in {daemon.LOG}"
-        return f"a running Docker Engine: start it ({how})"
-
-
-Action = Install | Configure | Start
-
-
-def needed(machine: Machine) -> tuple[Action, ...]:
-    """Return what must be done, by root, until the engine answers and has all its parts.
-
-    Raises:
-        EngineError: The engine is one that is not ours to install or start.
-        UsageError: A distribution that we know is needed, or a settings file that is one.
+    Attributes:
+        look: Returns what has to be done by root once the engine has its parts.
+        flags: Of `invoke host`, so that root does it, too.
     """
-    if machine.elsewhere and not machine.engine:
-        raise EngineError(
-            f"The Docker Engine that this shell is set to ({machine.elsewhere}) does not answer.",
-            hint="Start that engine; or unset DOCKER_HOST (`docker context use default`).",
-        )
-    if machine.refused:
-        raise EngineError(
-            f"This user may not talk to the Docker Engine of this machine ({DOCKER_SOCKET}).",
-            hint="As root: usermod -aG docker <user>; then log in again.",
-        )
-    actions: list[Action] = []
-    if machine.lacks:
-        actions.append(_installation(machine))
-    configure = _configuration(machine)
-    if configure is not None:
-        if machine.unusable and machine.root:
-            raise machine.unusable
-        # Before an engine is there that could start by itself, after the client that asks it.
-        actions.insert(len(actions) if machine.engine else 0, configure)
-    if not machine.engine:
-        actions.append(Start(systemd=machine.systemd))
-    return tuple(actions)
+
+    look: Callable[[Machine], Sequence[Step]] = _nothing
+    flags: tuple[str, ...] = ()
 
 
-def _configuration(machine: Machine) -> Configure | None:
-    if machine.swarm or not (machine.managed or not machine.engine):
-        return None
-    lacking: list[Setting] = [] if machine.live_restore else [LIVE_RESTORE]
-    if not machine.image_store and not _hurdle(machine):
-        lacking.append(IMAGE_STORE)
-    then: daemon.Then = "restart" if IMAGE_STORE in lacking else "reload"
-    return (
-        Configure(settings=tuple(lacking), then=then if machine.engine else "") if lacking else None
-    )
-
-
-def _hurdle(machine: Machine) -> str:
-    """Return why the image store of an engine that is ours stays what it is, and what to type."""
-    if machine.swarm:
-        return "a node of a swarm is left as it is"
-    if machine.store_refused:
-        return (
-            f"{daemon_json.SETTINGS} turns it off. Where that may change, take {IMAGE_STORE} out "
-            f"of it, then {SET_UP}"
-        )
-    if machine.engine and _major(machine.engine) < STORE_FLOOR:
-        return f"it takes Docker Engine {STORE_FLOOR} or later"
-    if machine.containers != 0:
-        count = "its" if machine.containers is None else f"its {machine.containers}"
-        return (
-            f"{count} containers would not be seen with it. Remove them (`./bin/invoke down` keeps "
-            f"the data; `docker ps --all` shows all others), then {SET_UP}"
-        )
-    if machine.engine and not machine.restartable:
-        return (
-            "its dockerd was started with flags, or by somebody of its own. Set features."
-            f"{IMAGE_STORE} to true in {daemon_json.SETTINGS}, and restart it as it was started"
-        )
-    return ""
-
-
-def _major(version: str) -> int:
-    number = version.partition(".")[0]
-    return int(number) if number.isdecimal() else 0
-
-
-def ensure_engine(*, yes: bool, interactive: bool, confirm: Confirm, report: Report) -> None:
+def ensure_engine(
+    *,
+    yes: bool,
+    interactive: bool,
+    confirm: Confirm,
+    report: Report,
+    besides: Besides = Besides(),
+) -> Machine:
     """Make sure that an engine answers, with Compose v2 and buildx; do nothing where it does.
 
     Args:
@@ -154,59 +59,78 @@ def ensure_engine(*, yes: bool, interactive: bool, confirm: Confirm, report: Rep
         interactive: Somebody is at a terminal.
         confirm: Asks that person.
         report: Gets one line for each thing done.
+        besides: What else this machine needs, named and done with it.
+
+    Returns:
+        The machine as it is then.
 
     Raises:
         UsageError: Something is missing and nobody agreed to it, or we are not root.
         EngineError: It could not be installed or does not start.
+        UnavailableError: What is needed besides could not be done.
     """
     machine = observe()
-    actions = needed(machine)
-    optional = all(isinstance(action, Configure) for action in actions)
-    if not actions:
-        report(_ready(machine))
-        return
+    actions, more = needed(machine), besides.look(machine)
+    optional = not more and all(isinstance(action, Configure) for action in actions)
+    if not actions and not more:
+        report(ready(machine))
+        return machine
     by_sudo = sudo.works(yes=yes)
+    command = " ".join((SET_UP, *besides.flags))
+    steps = [str(step) for step in (*actions, *more)]
     if optional and not machine.root and not by_sudo:
         report(_as_it_is(machine, actions))
-        return
+        return machine
     if not machine.root and not by_sudo:
         raise UsageError(
-            f"Only root can set this machine up. It lacks: {'; '.join(map(str, actions))}.",
-            hint=f"sudo {SET_UP}",
+            f"Only root can set this machine up. It lacks: {'; '.join(steps)}.",
+            hint=f"sudo {command}",
         )
-    steps = [str(action) for action in actions]
     if not machine.engine:
         steps.append("the base images, which are looked at once the engine answers")
     try:
         agree(steps, yes=yes, interactive=interactive, confirm=confirm, report=report)
-    except UsageError:
+    except UsageError as exc:
+        if more:
+            raise UsageError(exc.message, hint=f"`{command}` does all of this.") from exc
         if not optional:
             raise
         report(_as_it_is(machine, actions))
-        return
+        return machine
     if by_sudo:
-        sudo.host("--engine", report=report)
+        sudo.host("--engine", *besides.flags, report=report)
     else:
         _do(actions, machine, report)
+        for step in more:
+            step.do(report)
     left = observe()
     needed(left)  # says so where this user may not talk to it
-    if left.lacks or not left.engine:
-        missing = ", ".join(left.lacks) or "an engine that answers"
+    missing = [*left.lacks, *([] if left.engine else ["an engine that answers"])]
+    missing += [str(step) for step in besides.look(left)]
+    if missing:
         raise EngineError(
-            f"The installation went through, but this is still missing: {missing}.",
+            f"The installation went through, but this is still missing: {'; '.join(missing)}.",
             hint="`docker version`, `docker compose version`, `docker buildx version` must answer.",
         )
-    report(_ready(left))
+    report(ready(left))
+    return left
 
 
 def _do(actions: tuple[Action, ...], machine: Machine, report: Report) -> None:
     for action in actions:
         if isinstance(action, Install):
-            apt.install(action.packages, distro=machine.distro, key=action.key, report=report)
+            _install(action, machine, report)
         elif isinstance(action, Configure):
             _configure(action, machine, report)
         else:
             daemon.start(systemd=action.systemd, report=report)
+
+
+def _install(action: Install, machine: Machine, report: Report) -> None:
+    try:
+        apt.install(action.packages, distro=machine.distro, key=action.key, report=report)
+    except EngineError as exc:
+        raise packages.explained(exc) from exc
 
 
 def _configure(action: Configure, machine: Machine, report: Report) -> None:
@@ -223,39 +147,4 @@ def _as_it_is(machine: Machine, actions: tuple[Action, ...]) -> str:
         name for action in actions if isinstance(action, Configure) for name in action.settings
     ]
     how = SET_UP if machine.root else f"sudo {SET_UP}"
-    return f"{_ready(machine)} (`{how}` turns {' and '.join(names)} on)"
-
-
-def _ready(machine: Machine) -> str:
-    compose = ".".join(map(str, machine.compose))
-    said = [f"Docker Engine {machine.engine} answers, with Compose {compose} and buildx"]
-    if machine.live_restore:
-        said.append("containers survive its restart (live-restore)")
-    else:
-        said.append("without live-restore" + machine.swarm * ", which a swarm node cannot have")
-    if machine.image_store:
-        said.append("images are in containerd's store")
-    else:
-        why = _hurdle(machine) if machine.managed else ""
-        said.append("without the containerd image store" + (why and f": {why}"))
-    return "; ".join(said)
-
-
-def _installation(machine: Machine) -> Install:
-    if machine.docker_key is not None or machine.docker_ce:
-        vendor: apt.Vendor | None = apt.DOCKER
-    else:
-        vendor = apt.distribution(machine.distro)
-    if vendor is None:
-        raise UsageError(
-            f"This machine lacks: {', '.join(machine.lacks)}; installing them is known for Debian"
-            f" and Ubuntu only, and this is {machine.distro.id or 'something else'}.",
-            hint="Install Docker Engine with Compose v2 and buildx, then run this again.",
-        )
-    extra = ("apparmor",) if machine.apparmor and "engine" in machine.lacks else ()
-    return Install(
-        packages=(*vendor.needed(machine.lacks), *extra),
-        parts=machine.lacks,
-        origin=apt.origin(vendor, machine.distro),
-        key=machine.docker_key,
-    )
+    return f"{ready(machine)} (`{how}` turns {' and '.join(names)} on)"

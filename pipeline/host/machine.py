@@ -3,19 +3,21 @@
 import os
 import re
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline.errors import UsageError
-from pipeline.host import apt, daemon, daemon_json
+from pipeline.host import apt, daemon, daemon_json, packages
 from pipeline.host.client import engine_host
-from pipeline.host.daemon_json import IMAGE_STORE, LIVE_RESTORE
+from pipeline.host.daemon_json import IMAGE_STORE, LIVE_RESTORE, LOG_LIMITS
 from pipeline.host.probes import DOCKER_SOCKET, engine_pings, says
 
 __all__ = ["COMPOSE_FLOOR", "Machine", "compose_version", "observe"]
 
 COMPOSE_FLOOR = (2, 24)  # the first to take an env_file that may be missing
 DOCKER_CE = Path("/var/lib/dpkg/info/docker-ce.list")
+DOCKER_CE_LISTS = ("docker-ce.list", "docker-ce-cli.list")  # its client cannot be beside another
+PODMAN_LIST = "podman-docker.list"
 APPARMOR = Path("/sys/module/apparmor/parameters/enabled")
 SBIN = "/usr/local/sbin:/usr/sbin:/sbin"  # not on every user's PATH
 
@@ -35,6 +37,7 @@ class Machine:
         store_refused: The engine's settings file turns that store off.
         containers: How many the engine has, running or not; None where nobody knows.
         swarm: A swarm node, which cannot have live-restore.
+        log_limits: The engine's settings file limits containers' logs, or must not.
         unusable: Why the engine's settings file cannot be added to.
         daemon: dockerd is installed.
         client: The `docker` command is on PATH.
@@ -43,9 +46,12 @@ class Machine:
         root: We are root.
         systemd: systemd is PID 1.
         apparmor: The kernel enforces AppArmor and the tools for it are missing.
-        docker_ce: The engine here is from Docker's own packages.
+        docker_ce: The engine here, or its client, is from Docker's own packages.
         distro: From /etc/os-release.
         docker_key: Of Docker's own repository, where it can be reached and is needed.
+        broken: Packages whose installation was interrupted; looked at where some must be installed,
+            or the engine does not answer.
+        podman: The `docker` command is Podman's.
     """
 
     engine: str = ""
@@ -58,6 +64,7 @@ class Machine:
     store_refused: bool = False
     containers: int | None = 0
     swarm: bool = False
+    log_limits: bool = False
     unusable: UsageError | None = None
     daemon: bool = False
     client: bool = False
@@ -69,6 +76,8 @@ class Machine:
     docker_ce: bool = False
     distro: apt.Distro
     docker_key: bytes | None = None
+    broken: tuple[str, ...] = ()
+    podman: bool = False
 
     @property
     def lacks(self) -> tuple[str, ...]:
@@ -91,6 +100,7 @@ class _Settled:
     swarm: bool
     containers: int | None
     store_refused: bool = False
+    log_limits: bool = False
     unusable: UsageError | None = None
 
 
@@ -101,14 +111,15 @@ def observe() -> Machine:
     elsewhere = _elsewhere(client=client)
     installed = (shutil.which("dockerd") or shutil.which("dockerd", path=SBIN)) is not None
     distro = apt.this_distro()
-    docker_ce = DOCKER_CE.exists()
+    docker_ce = any(DOCKER_CE.with_name(name).exists() for name in DOCKER_CE_LISTS)
     fresh = not (engine or installed)
     root = os.geteuid() == 0
     systemd = apt.SYSTEMD.is_dir()
     pid = daemon.running() if engine and not elsewhere else None
     managed = pid is not None and not daemon.has_own_flags(pid)
     settled = _settled(engine=bool(engine), ours=managed or not engine, root=root)
-    return Machine(
+    settled.log_limits = settled.log_limits or daemon.logs_by_flags(pid, systemd=systemd)
+    seen = Machine(
         engine=engine,
         elsewhere=elsewhere,
         refused=not engine and DOCKER_SOCKET.exists() and not os.access(DOCKER_SOCKET, os.W_OK),
@@ -124,10 +135,13 @@ def observe() -> Machine:
         systemd=systemd,
         apparmor=_apparmor_incomplete(),
         docker_ce=docker_ce,
+        podman=DOCKER_CE.with_name(PODMAN_LIST).exists(),
         distro=distro,
         docker_key=apt.docker_key(distro) if fresh else None,
         **vars(settled),
     )
+    whole = seen.engine and not seen.lacks
+    return seen if whole else replace(seen, broken=packages.broken())
 
 
 def _engine_version(*, client: bool) -> str:
@@ -145,6 +159,7 @@ def _settled(*, engine: bool, ours: bool, root: bool) -> _Settled:
         if root:  # nobody else sees what is in an engine's folder
             settled.swarm = seen.swarm or daemon_json.in_swarm()
         settled.store_refused = daemon_json.value(IMAGE_STORE) is False
+        settled.log_limits = daemon_json.value(LOG_LIMITS) is True
         if root and not engine:
             settled.live_restore = daemon_json.value(LIVE_RESTORE) is True
             settled.image_store = daemon_json.value(IMAGE_STORE) is True

@@ -12,7 +12,13 @@ from pipeline.settings import Settings
 __all__ = ["host", "works"]
 
 # The way out of this network is the user's; everything else is root's own.
-KEPT = "HTTP_PROXY,HTTPS_PROXY,NO_PROXY,http_proxy,https_proxy,no_proxy"
+KEPT = ",".join(  # how to reach the world, and what a server is prepared for
+    (
+        *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"),
+        *("PIPELINE_APP", "PIPELINE_STATE_DIR", "PIPELINE_DEPLOY_USER"),
+        *("PIPELINE_BIND_ADDRESS", "PIPELINE_PORT"),
+    )
+)
 SUDO = ("sudo", "-n", f"--preserve-env={KEPT}", "--")
 TRIAL_SECONDS = 10.0
 SECONDS = 2400.0  # an installation, and all base images

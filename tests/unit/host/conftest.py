@@ -17,8 +17,9 @@ from pipeline import shell
 from pipeline.errors import CommandError
 from pipeline.host import apt, bases, daemon, daemon_json, docker
 from pipeline.host import machine as looks
-from pipeline.host.docker import Configure
 from pipeline.host.machine import Machine
+from pipeline.host.needs import Configure
+from tests.unit.host.people import People
 
 DEBIAN_12 = 'ID=debian\nVERSION_CODENAME=bookworm\nVERSION="12 (bookworm)"\n'
 ENTRY = "Types: deb\nURIs: http://mirror.example/debian\nSigned-By: /usr/share/keyrings/own.gpg\n"
@@ -28,6 +29,7 @@ OURS = {
     "managed": True,
     "restartable": True,
     "image_store": True,
+    "log_limits": True,
     "daemon": True,
     "client": True,
     "compose": (2, 26),
@@ -142,6 +144,9 @@ def machine(monkeypatch, tmp_path, commands):
     engine_pings(monkeypatch, lambda: False)
     monkeypatch.setattr(apt, "http_answers", lambda url: False)
     monkeypatch.setattr(bases, "http_answers", lambda url, any_status: False)
+    # Limits of logs have tests of their own: here, they are nobody's to set.
+    monkeypatch.setattr(daemon, "logs_by_flags", lambda pid, systemd: True)
+    commands.plan("dpkg-query --show", "ii  base-files\nrc  old-one\n")
     targets = f"http://mirror.example/debian/|bookworm|main|{etc}/sources.list.d/debian.sources:1\n"
     commands.plan("apt-get indextargets", targets)
     commands.plan("apt-get update")
@@ -149,6 +154,14 @@ def machine(monkeypatch, tmp_path, commands):
     commands.plan(f"{sys.executable} -m pip config list")
     commands.plan("apt-config dump", 'Acquire::http::Proxy "http://proxy.example";\n')
     return SimpleNamespace(path=tmp_path, etc=etc, programs=programs, commands=commands)
+
+
+@pytest.fixture
+def people(machine, monkeypatch):
+    """Give the machine users of its own."""
+    fake = People(machine.path / "home", machine.commands)
+    fake.take_over(monkeypatch)
+    return fake
 
 
 @pytest.fixture

@@ -7,13 +7,20 @@ import pytest
 from pipeline import shell
 from pipeline.errors import EngineError, UsageError
 from pipeline.host import apt, daemon
-from pipeline.host.docker import Configure, Install, Start, needed
 from pipeline.host.machine import Machine
+from pipeline.host.needs import Configure, Install, Start, needed
 from tests.unit.host.conftest import engine_pings, ensure, info
 
 BOOKWORM = apt.Distro(id="debian", codename="bookworm")
 NOBLE = apt.Distro(id="ubuntu", codename="noble")
-READY = {"daemon": True, "client": True, "compose": (2, 26), "buildx": True, "distro": BOOKWORM}
+READY = {
+    "daemon": True,
+    "client": True,
+    "compose": (2, 26),
+    "buildx": True,
+    "log_limits": True,
+    "distro": BOOKWORM,
+}
 
 READY_LINE = (
     "Docker Engine 26.1.5 answers, with Compose 2.26 and buildx; "
@@ -38,7 +45,8 @@ def test_a_ready_machine_needs_nothing():
 def test_a_clean_debian_12_needs_everything():
     settings, install, start = needed(Machine(distro=BOOKWORM))
     # before anything could start the engine
-    assert settings == Configure(settings=("live-restore", "containerd-snapshotter"), then="")
+    wanted = ("live-restore", "containerd-snapshotter", "log-opts")
+    assert settings == Configure(settings=wanted, then="")
     assert install == Install(
         packages=("docker.io", "ca-certificates", "docker-cli", "docker-compose", "docker-buildx"),
         parts=("engine", "client", "compose", "buildx"),
@@ -112,11 +120,25 @@ def test_only_root_can_set_a_machine_up(machine, said, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "distro", [apt.Distro(id="fedora", codename=""), apt.Distro(id="", codename="")]
+    ("id_", "codename", "named"),
+    [
+        ("fedora", "", "fedora"),
+        ("", "", "something else"),
+        ("debian", "bullseye", "debian bullseye"),
+        ("ubuntu", "focal", "ubuntu focal"),
+        ("linuxmint", "wilma", "linuxmint wilma"),
+    ],
 )
-def test_an_unknown_distribution_is_left_to_its_owner(distro):
-    with pytest.raises(UsageError, match="Debian and Ubuntu only"):
-        needed(Machine(distro=distro))
+def test_an_unknown_release_is_left_to_its_owner(id_, codename, named):
+    known = r"Debian 12, Debian 13, Ubuntu 22\.04 and Ubuntu 24\.04 only, and this is "
+    with pytest.raises(UsageError, match=f"{known}{named}\\.") as caught:
+        needed(Machine(distro=apt.Distro(id=id_, codename=codename)))
+    assert "Install Docker Engine with Compose v2 and buildx" in caught.value.hint
+
+
+def test_dockers_own_repository_may_have_packages_for_other_releases():
+    bullseye = apt.Distro(id="debian", codename="bullseye")
+    assert "docker-ce" in install(Machine(distro=bullseye, docker_key=b"k")).packages
 
 
 def test_without_agreement_everything_missing_is_listed_and_nothing_done(machine, said):
@@ -124,7 +146,7 @@ def test_without_agreement_everything_missing_is_listed_and_nothing_done(machine
         ensure(said, yes=False)
     for word in ("docker.io", "docker-compose", "docker-buildx", "dockerd", "base images"):
         assert word in caught.value.message
-    assert machine.commands.ran == []
+    assert [line.split()[0] for line in machine.commands.ran] == ["dpkg-query"]
     assert said == []
 
 

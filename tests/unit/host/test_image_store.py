@@ -10,7 +10,7 @@ import pytest
 from pipeline.errors import EngineError
 from pipeline.host import daemon, daemon_json, docker
 from pipeline.host import machine as looks
-from pipeline.host.docker import Configure, Start, needed
+from pipeline.host.needs import Configure, Start, needed
 from tests.unit.host.conftest import (
     BOTH,
     LIVE,

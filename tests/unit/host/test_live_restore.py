@@ -8,8 +8,8 @@ import pytest
 
 from pipeline.errors import EngineError, UsageError
 from pipeline.host import daemon, docker
-from pipeline.host.docker import Configure, Start, needed
 from pipeline.host.machine import Machine
+from pipeline.host.needs import Configure, Start, needed
 from tests.unit.host.conftest import (
     BOTH,
     LIVE,

@@ -3,7 +3,7 @@
 import pytest
 
 from pipeline.errors import CommandError, EngineError
-from pipeline.host import docker, sudo
+from pipeline.host import daemon_json, sudo
 from tests.unit.host.conftest import ensure, info
 
 
@@ -109,7 +109,7 @@ def test_without_sudo_the_engine_is_used_as_it_is(runner, said, yes):
 
 
 def test_a_settings_file_that_is_broken_is_roots_to_refuse(runner, said):
-    file = docker.daemon_json.SETTINGS
+    file = daemon_json.SETTINGS
     file.parent.mkdir()
     file.write_text("{broken")
     ensure(said, yes=False)
