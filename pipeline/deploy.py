@@ -4,11 +4,12 @@ Prints nothing; says what happens through a `Report`, and hands back an Outcome.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from pipeline.attempt import Attempt
+from pipeline import standby
+from pipeline.attempt import NOBODY_ASKED, Attempt
 from pipeline.errors import (
     EngineError,
     PipelineError,
@@ -23,17 +24,18 @@ from pipeline.plan.plan import Plan
 from pipeline.plan.steps import Steps
 from pipeline.plan.strategies import Observed, Wanted, plan
 from pipeline.plan.watching import unlike
-from pipeline.ports import Colour, other
+from pipeline.ports import Colour
 from pipeline.release import env, lock
 from pipeline.release.ledger import Deployment
 from pipeline.release.release import Release, release
 from pipeline.settings import Settings
 from pipeline.traffic.folders import install
 
-__all__ = ["Delivery", "Pulled"]
+__all__ = ["Before", "Delivery", "Pulled"]
 
-RETIRE_WAIT = 600.0  # seconds for a deployment that may fail and leave the standby
-RETIRE_LOOK = 2.0  # seconds between looks at whether a standby is still this deployment's
+# Asked just before a deployment begins, with its kind and release; where it returns an error,
+# nothing is begun.
+Before = Callable[[str, Release], PipelineError | None]
 
 
 class Pulled(Protocol):
@@ -69,6 +71,7 @@ class Delivery(Parts):
         compose: str,
         wait: float = 0.0,
         dry_run: bool = False,
+        before: Before | None = None,
     ) -> Outcome:
         """Make the image of a commit live.
 
@@ -78,6 +81,7 @@ class Delivery(Parts):
             compose: Text of the Compose file to run it with.
             wait: Seconds to wait for the lock.
             dry_run: Only plan.
+            before: Asked under the lock, where there is something to do.
 
         Raises:
             UsageError: Env file or state folder cannot be used.
@@ -104,10 +108,15 @@ class Delivery(Parts):
                 return self._planned(wanted)
             self.state.save(target, compose=compose, env=env.render(values))
             self.ledger.record_release(target)
-            return self._make_live("deploy", wanted, phases)
+            return self._make_live("deploy", wanted, phases, before)
 
     def rollback(
-        self, *, to: str | None, pull: Callable[[str, str], Pulled], wait: float = 0.0
+        self,
+        *,
+        to: str | None,
+        pull: Callable[[str, str], Pulled],
+        wait: float = 0.0,
+        before: Before | None = None,
     ) -> Outcome:
         """Make the previous release live again, or the one of commit `to`.
 
@@ -118,6 +127,7 @@ class Delivery(Parts):
             to: Full or shortened commit hash of a release that was live.
             pull: Makes sure that the image of (commit, reference) is on this host.
             wait: Seconds to wait for the lock.
+            before: Asked under the lock, where there is something to do.
 
         Raises:
             UsageError: There is no such release any more; the message lists what there is.
@@ -144,9 +154,8 @@ class Delivery(Parts):
             phases = {"pull": round(self.clock.monotonic() - asked, 3)}
             had = self.ledger.deployment_of(target.id)
             replicas = had.replicas if had else self.settings.replicas
-            return self._make_live(
-                "rollback", replace(self._wanted(target, replicas), warm=True), phases
-            )
+            wanted = replace(self._wanted(target, replicas), warm=True)
+            return self._make_live("rollback", wanted, phases, before)
 
     def resume(self, *, wait: float = 0.0) -> Outcome | None:
         """End a deployment that was interrupted; None where there is none.
@@ -170,29 +179,7 @@ class Delivery(Parts):
             LockedError: Another deployment is going on.
             PipelineError: The proxy sends requests to it.
         """
-        end = self.clock.monotonic() + (self.settings.standby if deployment else 0)
-        while (left := end - self.clock.monotonic()) > 0:
-            self.clock.sleep(min(left, RETIRE_LOOK))
-            # An engine that is away for a while is no reason to leave the standby for ever.
-            with suppress(EngineError):
-                if self._standby(deployment) is None:
-                    return
-        with self._locked("retire", RETIRE_WAIT):
-            standby = self._standby(deployment)
-            if standby is None:
-                return
-            if self.traffic.live() != other(standby):
-                raise PipelineError("The proxy sends requests elsewhere: nothing was removed.")
-            self.engine.stop(standby, timeout=self.settings.stop_timeout)
-            self.report("removed the standby")
-
-    def _standby(self, deployment: int | None) -> Colour | None:
-        """Return the colour that stands by, while it does so for that deployment."""
-        live = self.ledger.live()
-        if live is None or live[0].colour is None or deployment not in {None, live[0].id}:
-            return None
-        colour = other(live[0].colour)
-        return colour if self.engine.replicas(colour) else None
+        standby.remove(self, deployment)
 
     @contextmanager
     def _locked(self, command: str, wait: float) -> Iterator[None]:
@@ -227,15 +214,42 @@ class Delivery(Parts):
             strategy=wanted.strategy,
         )
 
-    def _make_live(self, kind: str, wanted: Wanted, phases: dict[str, float]) -> Outcome:
+    def _make_live(
+        self, kind: str, wanted: Wanted, phases: dict[str, float], before: Before | None
+    ) -> Outcome:
         observed = self.observe()
         if (serving := self._serving(wanted, observed)) is not None:
             self.report(f"{wanted.release.sha[:12]} is live already, nothing to do")
             return self._nothing_to_do(serving, wanted.release, phases)
+        if before is not None:
+            asked = self.clock.monotonic()
+            error = before(kind, wanted.release)
+            phases["pre-deploy"] = round(self.clock.monotonic() - asked, 3)
+            if error is not None:
+                return self._not_begun(self._deployment(kind, wanted), wanted, phases, error)
+            observed = self.observe()  # it may have taken minutes
         made = plan(observed, wanted)
         deployment = replace(self._deployment(kind, wanted), strategy=made.strategy)
         attempt = self._attempt(deployment, wanted.release, phases, live=observed.live_healthy)
         return attempt.execute(made, self._steps(attempt))
+
+    def _not_begun(
+        self, deployment: Deployment, wanted: Wanted, phases: dict[str, float], error: PipelineError
+    ) -> Outcome:
+        """Record as failed what was not let begin: the history has the cause."""
+        failed = replace(
+            deployment,
+            outcome="failed",
+            seconds=round(self.clock.monotonic() - self.started, 3),
+            phases=phases,
+            requests=NOBODY_ASKED,
+            error=error.as_dict(),
+        )
+        try:
+            failed = replace(failed, id=self.ledger.record(failed))
+        except UnavailableError as exc:
+            self.report(f"warning: {exc.message}")
+        return replace(self._outcome(failed, wanted.release, Plan()), error=error)
 
     def _nothing_to_do(
         self, deployment: Deployment, target: Release, phases: dict[str, float]

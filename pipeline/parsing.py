@@ -159,7 +159,11 @@ class Hooks:
     on_failure: tuple[Command, ...] = ()
 
     def __str__(self) -> str:
-        given = {name: list(map(shlex.join, lines)) for name, lines in vars(self).items() if lines}
+        given = {
+            name.replace("_", "-"): list(map(shlex.join, lines))
+            for name, lines in vars(self).items()
+            if lines
+        }
         return json.dumps(given) if given else ""
 
 

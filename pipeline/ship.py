@@ -1,8 +1,10 @@
 """What the tasks call: commit -> image -> release, each a few lines over the wings."""
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.beside import Beside
 from pipeline.deploy import Delivery
 from pipeline.errors import PipelineError, ReleaseFailedError, UsageError
 from pipeline.image import build as building
@@ -65,12 +67,16 @@ class Shipping:
         if sha is None:
             commits.refuse_dirty(self.settings.root)
         commit = self._describe(sha)
-        if push:
-            registry.prove(self.settings)  # not after half an hour of building
-        built = building.build(
-            self.settings, commit, no_cache=no_cache, part=platform, report=self.report
-        )
-        return registry.push(self.settings, commit, self.report, part=platform) if push else built
+        with self._beside.failures("build", commit.sha):
+            if push:
+                registry.prove(self.settings)  # not after half an hour of building
+            self._beside.before_build(commit.sha)
+            built = building.build(
+                self.settings, commit, no_cache=no_cache, part=platform, report=self.report
+            )
+            if not push:
+                return built
+            return registry.push(self.settings, commit, self.report, part=platform)
 
     def push(self, sha: str | None, *, part: bool = False) -> Built:
         """Push the image of a commit under all its tags.
@@ -122,13 +128,19 @@ class Shipping:
             PipelineError: It was not even started; nothing was changed.
         """
         full = commits.resolve_commit(sha, root=self.settings.root, must_exist=False)
-        return self._delivery().deploy(
-            sha=full,
-            pull=lambda commit: registry.ensure_local(self.settings, commit, report=self.report),
-            compose=self._compose_file(full),
-            wait=wait,
-            dry_run=dry_run,
-        )
+        delivery = self._delivery()
+        with nullcontext() if dry_run else self._beside.failures("deploy", full):
+            outcome = delivery.deploy(
+                sha=full,
+                pull=lambda commit: registry.ensure_local(
+                    self.settings, commit, report=self.report
+                ),
+                compose=self._compose_file(full),
+                wait=wait,
+                dry_run=dry_run,
+                before=self._beside.before(delivery),
+            )
+        return outcome if dry_run else self._beside.ended(outcome)
 
     def rollback(self, to: str | None, *, wait: float = 0.0) -> Outcome:
         """Make the previous release, or the named one, live again.
@@ -136,13 +148,17 @@ class Shipping:
         Raises:
             PipelineError: It was not even started; nothing was changed.
         """
-        return self._delivery().rollback(
-            to=to,
-            wait=wait,
-            pull=lambda commit, reference: registry.ensure_local(
-                self.settings, commit, report=self.report, reference=reference
-            ),
-        )
+        delivery = self._delivery()
+        with self._beside.failures("rollback", None):
+            outcome = delivery.rollback(
+                to=to,
+                wait=wait,
+                pull=lambda commit, reference: registry.ensure_local(
+                    self.settings, commit, report=self.report, reference=reference
+                ),
+                before=self._beside.before(delivery),
+            )
+        return self._beside.ended(outcome)
 
     def resume(self, *, wait: float = 0.0) -> Outcome | None:
         """End a deployment that was interrupted; None where there is none.
@@ -150,7 +166,9 @@ class Shipping:
         Raises:
             PipelineError: It could not be ended.
         """
-        return self._delivery().resume(wait=wait)
+        with self._beside.failures("resume", None):
+            outcome = self._delivery().resume(wait=wait)
+        return self._beside.ended(outcome) if outcome else None
 
     def remove_standby(self, deployment: int | None) -> None:
         """Remove the standby; that of one deployment once its time has passed.
@@ -194,14 +212,26 @@ class Shipping:
             raise PipelineError("Nothing is live.", hint="`invoke deploy` makes a release live.")
         return delivery.engine.logs(colour, lines=lines)
 
+    @property
+    def _beside(self) -> Beside:
+        return Beside(
+            settings=self.settings,
+            report=self.report,
+            started=self.started,
+            delivery=self._delivery,
+        )
+
     def _delivery(self) -> Delivery:
         return Delivery.of(self.settings, report=self.report, started=self.started)
 
     def _build_files(self, *, no_cache: bool) -> Built:
         tree = commits.tree_of_files(self.settings.root)
-        return building.build_files(
-            self.settings, self._describe(None), tree, no_cache=no_cache, report=self.report
-        )
+        commit = self._describe(None)
+        with self._beside.failures("build", commit.sha):
+            self._beside.before_build(commit.sha, dirty=True)
+            return building.build_files(
+                self.settings, commit, tree, no_cache=no_cache, report=self.report
+            )
 
     def _describe(self, sha: str | None) -> commits.Commit:
         root = self.settings.root
