@@ -201,6 +201,14 @@ def platforms(session: nox.Session) -> None:
 
 
 @nox.session(python=PYTHON)
+def longevity(session: nox.Session) -> None:
+    """Deploy fifty times on a real engine; what is left on the disk stays within a bound."""
+    engine(session)
+    prepare(session, "main", "ops", "test")
+    run(session, "pytest", *seeds(), "tests/longevity", *session.posargs)
+
+
+@nox.session(python=PYTHON)
 def faults(session: nox.Session) -> None:
     """Have every accident happen to deployments on a real engine; `-- --tenth`: a fixed tenth."""
     engine(session)

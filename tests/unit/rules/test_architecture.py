@@ -16,10 +16,14 @@ TOP = (
     "day",
     "envs",
     "ship",
+    "beside",
     "hooks",
+    "webhook",
     "prune",
+    "pin",
     "status",
     "deploy",
+    "standby",
     "attempt",
     "kept",
     "parts",
@@ -37,6 +41,7 @@ WINGS = {  # wing -> wings that it may know, besides the ground
     "image": set(),
     "host": set(),
     "parity": set(),
+    "ssh": set(),
 }
 FOREIGN = {  # what only these may import
     "subprocess": {"shell"},
@@ -156,7 +161,7 @@ def test_the_environment_is_read_in_one_place(path):
     [
         *files("pipeline"),
         *files("app"),
-        *(ROOT / name for name in (*TASKS, "noxfile.py", "bin/lock", "bin/slim")),
+        *(ROOT / name for name in (*TASKS, "noxfile.py", "bin/lock", "bin/slim", "bin/there")),
     ],
     ids=called,
 )

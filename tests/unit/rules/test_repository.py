@@ -47,7 +47,8 @@ def test_the_dockerfile_fetches_no_frontend():
 
 
 @pytest.mark.parametrize(
-    "name", ["bin/bootstrap", "bin/lock", "bin/nox", "bin/invoke", "bin/slim", ".ci/run"]
+    "name",
+    ["bin/bootstrap", "bin/lock", "bin/nox", "bin/invoke", "bin/slim", "bin/there", ".ci/run"],
 )
 def test_what_is_typed_can_be_executed(name):
     assert (ROOT / name).stat().st_mode & 0o111
