@@ -1,17 +1,19 @@
 """What this host's engine has. The command, not the SDK: it answers in a tenth of the time."""
 
 import json
+import platform
 
 from pipeline import shell
 from pipeline.errors import CommandError, EngineError
 from pipeline.image.ref import ImageRef, LocalImage
 
-__all__ = ["attests", "inspect", "tag"]
+__all__ = ["attests", "inspect", "tag", "unlike_engine"]
 
 ENGINE_TIMEOUT = 30.0  # seconds; it is on this machine
 
 REVISION = "org.opencontainers.image.revision"
 MIGRATIONS = "pipeline.migrations"
+PROCESSORS = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386"}  # Go's names
 STORE = "io.containerd.snapshotter.v1"  # how the engine names its newer image store
 
 
@@ -42,6 +44,23 @@ def inspect(ref: ImageRef) -> LocalImage | None:
         layers=tuple((found.get("RootFS") or {}).get("Layers") or ()),
         runs=runs,
     )
+
+
+def unlike_engine(image: LocalImage) -> str:
+    """Return the engine's platform where the image is for another processor; "" where it is not.
+
+    Raises:
+        EngineError: No engine answers.
+    """
+    processor = image.platform.split("/")[1]
+    machine = platform.machine()
+    if PROCESSORS.get(machine, machine) == processor:
+        return ""  # this machine's, which is the engine's; else the engine may be elsewhere
+    result = _docker(["version", "--format", "{{.Server.Os}}/{{.Server.Arch}}"])
+    if result.code != 0:
+        _must_answer()
+    engine = result.stdout.strip()
+    return "" if engine.endswith(f"/{processor}") else engine
 
 
 def attests() -> bool:

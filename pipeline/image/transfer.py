@@ -81,6 +81,12 @@ def understood(said: str, what: str, host: str, *, name: str = "") -> RegistryEr
             "registry, changes it.",
             details=said,
         )
+    if _OTHER_PLATFORM.search(words):
+        return RegistryError(
+            f"{what} is not for the platform of this machine: {said.splitlines()[-1]}",
+            hint="`invoke inspect --sha <commit>` names the platforms that it has; `invoke build "
+            "--sha <commit> --push` here makes one for this machine.",
+        )
     if _LOGIN.search(words):
         return http.refusal(host, what, said)
     return RegistryError(
@@ -92,6 +98,7 @@ def understood(said: str, what: str, host: str, *, name: str = "") -> RegistryEr
 _ADDRESS = re.compile(r"https?://[^\s\"]+")
 _BUSY = re.compile(r"toomanyrequests|too many requests|\b(?:429|5\d\d) [A-Z]", re.IGNORECASE)
 _DAMAGED = re.compile(r"unexpected commit (?:size|digest)")
+_OTHER_PLATFORM = re.compile(r"no match(?:ing manifest)? for (?:platform|linux/)")
 _LOGIN = re.compile(
     r"unauthorized|no basic auth credentials|denied|forbidden|insufficient.scope", re.IGNORECASE
 )

@@ -235,8 +235,10 @@ class Watching:
             f"{each.name}: {each.state}, exit code {each.exit_code}, {each.restarts} restarts"
             for each in replicas
         ]
-        lines += [f"last {LOG_LINES} log lines of {colour}:"]
-        lines += [self.engine.logs(colour, lines=LOG_LINES) or "(none)"]
+        said = self.engine.logs(colour, lines=LOG_LINES)
+        lines += [f"last {LOG_LINES} log lines of {colour}:", said or "(none)"]
+        if _OTHER_PROCESSOR in said.lower():
+            message += " Its image is for another processor; `invoke inspect` names its platforms."
         return ReleaseFailedError(
             message,
             hint="The release that was live before serves. Mend the commit, then deploy it.",
@@ -252,6 +254,9 @@ class Watching:
 
     def _some(self, colour: Colour) -> list[str]:
         return [each.address for each in self.traffic.servers(colour)][:1]
+
+
+_OTHER_PROCESSOR = "exec format error"  # Linux, errno ENOEXEC
 
 
 def _host(server: Server) -> str:

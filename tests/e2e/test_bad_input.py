@@ -199,3 +199,18 @@ def test_a_dirty_tree_is_not_built(site_as_it_was: Site):
 def test_a_rollback_with_nothing_to_go_back_to(spare_site: Site):
     spare_site.invoke("rollback").refused(2)
     assert machine.containers(spare_site.app) == []
+
+
+def test_an_image_for_another_processor_is_named(site_as_it_was: Site, tmp_path: Path):
+    sha = "c0ffee" * 6 + "c0ff"
+    (tmp_path / "Dockerfile").write_text(
+        f"FROM scratch\nLABEL org.opencontainers.image.revision={sha}\nCOPY Dockerfile /\n"
+    )
+    machine.docker(
+        *("buildx", "build", "--platform=linux/s390x", "--provenance=false", "--push"),
+        *(f"--tag={site_as_it_was.repository}:{sha}", str(tmp_path)),
+        env=site_as_it_was.invoke.environ,
+    )
+    ran = site_as_it_was.invoke("deploy", "--sha", sha, "--json").refused(1)
+    assert "is for linux/s390x, and this engine is linux/" in ran.error
+    assert "invoke inspect" in ran.text

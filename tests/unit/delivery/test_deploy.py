@@ -126,6 +126,11 @@ def test_a_failure_shows_the_last_log_lines_without_secrets(host: Host):
     assert "sentinel-secret" not in str(outcome.as_dict())
 
 
+def test_an_image_for_another_processor_is_said(host: Host):
+    host.break_image(A, exits=255, log="exec /usr/local/bin/python: Exec format error")
+    assert "for another processor; `invoke inspect`" in host.deploy(A).error.message
+
+
 def test_a_failing_migration_is_a_failed_release(host: Host):
     host.deploy(A)
     host.migrations[B] = "m2"

@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import pytest
 
 from pipeline.errors import EngineError
@@ -48,3 +50,22 @@ def test_a_tag_that_is_refused(docker):
 
     with pytest.raises(EngineError, match="could not tag"):
         local.tag(image, "latest")
+
+
+@pytest.mark.parametrize(
+    ("machine", "engine", "found"),
+    [
+        ("x86_64", None, ""),  # nobody is asked
+        ("aarch64", "linux/amd64", ""),  # an engine elsewhere
+        ("aarch64", "linux/arm64", "linux/arm64"),
+        ("riscv64", "linux/riscv64", "linux/riscv64"),
+    ],
+)
+def test_an_image_for_another_processor(machine, engine, found, docker, monkeypatch):
+    docker.images[REF] = f"{SHA} x"
+    image = local.inspect(ImageRef.parse(REF))
+    assert image.platform == "linux/amd64"
+    monkeypatch.setattr(local.platform, "machine", lambda: machine)
+    answer = SimpleNamespace(code=0 if engine else 1, stdout=f"{engine}\n")
+    monkeypatch.setattr(local, "_docker", lambda _: answer)
+    assert local.unlike_engine(image) == found

@@ -90,6 +90,8 @@ def test_progress_is_of_the_moment_and_not_for_every_event(engine, settings, lin
         ('failed commit on ref "config-sha256:a": unexpected commit size', BusyError, "digest", 3),
         ("dial tcp: connect: connection refused", RegistryError, "connection refused", 1),
         ("failed size validation", RegistryError, "failed size validation", 1),
+        ("no matching manifest for linux/arm64/v8", RegistryError, "for the platform of this", 1),
+        ("no match for platform in manifest: not found", RegistryError, "for the platform of", 1),
     ],
 )
 @pytest.mark.parametrize("form", ["error", "errorDetail"])
