@@ -125,11 +125,11 @@ class Settings:
     public_url: str = _setting(_WEB, "", "where users reach the service, for `invoke doctor`")
     host: str = _setting(
         pattern(
-            r"(ssh://([a-z_][a-z0-9_.-]*@)?[A-Za-z0-9][A-Za-z0-9.-]*(:\d{1,5})?/?)?",
-            "ssh://user@host",
+            r"(local|ssh://([a-z_][a-z0-9_.-]*@)?[A-Za-z0-9][A-Za-z0-9.-]*(:\d{1,5})?/?)?",
+            "ssh://user@host, or local",
         ),
         "",
-        "run the commands of a server there, ssh://user@host[:port]; empty: here",
+        "run a server's commands there, ssh://user@host[:port]; local or empty: here",
     )
     deploy_user: str = _setting(
         pattern(_USER, "a user name"), "", "user that `invoke host` makes for deployments"
@@ -208,7 +208,10 @@ def _variable(option: Field[Any]) -> str:
 
 # GitHub's keys for its runner, of which no program that we start has any need.
 RUNNER_KEYS = frozenset(
-    {"GITHUB_TOKEN", "GH_TOKEN", "ACTIONS_RUNTIME_TOKEN", "ACTIONS_ID_TOKEN_REQUEST_TOKEN"}
+    {
+        *("GITHUB_TOKEN", "GH_TOKEN", "ACTIONS_RUNTIME_TOKEN", "ACTIONS_ID_TOKEN_REQUEST_TOKEN"),
+        "ACTIONS_RUNNER_INPUT_TOKEN",
+    }
 )
 SECRET_VARIABLES = RUNNER_KEYS.union(
     _variable(option) for option in _options() if isinstance(option.default, Secret)

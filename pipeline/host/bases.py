@@ -16,7 +16,7 @@ from pathlib import Path
 
 from pipeline import shell
 from pipeline.errors import CommandError, EngineError, UnavailableError, UsageError
-from pipeline.host import apt, pip, sudo
+from pipeline.host import apt, packages, pip, sudo
 from pipeline.host.client import connect
 from pipeline.host.consent import Confirm, Report, agree
 from pipeline.host.probes import http_answers
@@ -156,7 +156,10 @@ def _build(names: Sequence[str], report: Report) -> None:
             hint="Give the engine an image registry that it can reach (a mirror, a proxy).",
         )
     if not shutil.which(TOOL):
-        apt.install([TOOL], distro=distro, key=None, report=report)
+        try:
+            apt.install([TOOL], distro=distro, key=None, report=report)
+        except EngineError as exc:
+            raise packages.explained(exc) from exc
     sources = apt.mirror_lines(apt.mirrors(), distro, CODENAME)
     if not sources:
         raise UnavailableError(

@@ -4,16 +4,25 @@ from collections.abc import Callable, Sequence
 
 from pipeline.errors import UsageError
 
-__all__ = ["Confirm", "Report", "agree"]
+__all__ = ["UP", "Confirm", "Report", "agree"]
 
+UP = "./bin/invoke up --yes"
 Report = Callable[[str], None]
 Confirm = Callable[[str], bool]
 
 
 def agree(
-    steps: Sequence[str], *, yes: bool, interactive: bool, confirm: Confirm, report: Report
+    steps: Sequence[str],
+    *,
+    yes: bool,
+    interactive: bool,
+    confirm: Confirm,
+    report: Report,
+    command: str = UP,
 ) -> None:
     """Return where somebody agreed to all of `steps`, which are sentences; never wait for nobody.
+
+    `command` is what does them without asking.
 
     Raises:
         UsageError: Nobody can be asked, or the answer was no. It lists every step.
@@ -26,5 +35,5 @@ def agree(
     why = "the answer was no" if interactive else "nobody can be asked here"
     raise UsageError(
         f"This machine is not ready, and {why}. It lacks: {'; '.join(steps)}.",
-        hint="`./bin/invoke up --yes` does all of this.",
+        hint=f"`{command}` does all of this.",
     )

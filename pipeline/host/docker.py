@@ -9,7 +9,7 @@ from typing import Protocol
 
 from pipeline.errors import EngineError, UsageError
 from pipeline.host import apt, daemon, packages, sudo
-from pipeline.host.consent import Confirm, Report, agree
+from pipeline.host.consent import UP, Confirm, Report, agree
 from pipeline.host.machine import Machine, observe
 from pipeline.host.needs import SET_UP, Action, Configure, Install, needed, ready
 
@@ -89,11 +89,16 @@ def ensure_engine(
     if not machine.engine:
         steps.append("the base images, which are looked at once the engine answers")
     try:
-        agree(steps, yes=yes, interactive=interactive, confirm=confirm, report=report)
-    except UsageError as exc:
-        if more:
-            raise UsageError(exc.message, hint=f"`{command}` does all of this.") from exc
-        if not optional:
+        agree(
+            steps,
+            yes=yes,
+            interactive=interactive,
+            confirm=confirm,
+            report=report,
+            command=command if more else UP,
+        )
+    except UsageError:
+        if more or not optional:
             raise
         report(_as_it_is(machine, actions))
         return machine

@@ -11,6 +11,7 @@ import pytest
 from pytest_socket import disable_socket, enable_socket
 
 MACHINE = {"apt-get", "curl", "docker", "dockerd", "dpkg", "mmdebstrap", "ssh", "systemctl"}
+MACHINE |= {"useradd", "usermod", "gpasswd", "setpriv", "runuser"}
 SOCKET = socket.socket  # pytest-socket puts a subclass of it in its place
 OWN = ("/usr/", "/bin/", "/sbin/", "/opt/")  # a test's fake stands elsewhere
 

@@ -6,7 +6,6 @@ lends for an hour, from the environment, and reaches the runner's config.sh ther
 
 import os
 import shutil
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -138,7 +137,7 @@ def install(
         report("warning: there is no group docker; `./bin/invoke host --yes` brings the engine")
     if "stop" in steps:
         _refuse_busy(seen)
-    _agree(
+    agree(
         list(steps.values()),
         command=INSTALL,
         yes=yes,
@@ -199,7 +198,7 @@ def remove(
     steps = ["stop the runner's service and remove it"] if service.installed else []
     steps += [f"remove {seen.name} at {seen.url}"] if leave else []
     steps += [f"remove the folder {seen.folder} with all that is in it"]
-    _agree(steps, command=REMOVE, yes=yes, interactive=interactive, confirm=confirm, report=report)
+    agree(steps, command=REMOVE, yes=yes, interactive=interactive, confirm=confirm, report=report)
     if service.installed:
         service.uninstall()
     if leave:
@@ -253,18 +252,3 @@ def _refuse_busy(seen: Seen) -> None:
             f"A job is running on the runner in {seen.folder}; nothing was changed.",
             hint="Wait until it has ended. A job cannot change the runner that it runs on.",
         )
-
-
-def _agree(
-    steps: Sequence[str],
-    *,
-    command: str,
-    yes: bool,
-    interactive: bool,
-    confirm: Confirm,
-    report: Report,
-) -> None:
-    try:
-        agree(steps, yes=yes, interactive=interactive, confirm=confirm, report=report)
-    except UsageError as exc:
-        raise UsageError(exc.message, hint=f"`{command}` does all of this.") from exc

@@ -77,7 +77,7 @@ def test_secrets_come_from_their_variables(tmp_path):
         "PIPELINE_RUNNER_TOKEN",
         "PIPELINE_WEBHOOK_URL",
     }
-    runners = {"GITHUB_TOKEN", "GH_TOKEN", "ACTIONS_RUNTIME_TOKEN"}
+    runners = {"GITHUB_TOKEN", "GH_TOKEN", "ACTIONS_RUNTIME_TOKEN", "ACTIONS_RUNNER_INPUT_TOKEN"}
     assert ours | runners | {"ACTIONS_ID_TOKEN_REQUEST_TOKEN"} == SECRET_VARIABLES
 
 
