@@ -9,7 +9,8 @@ PipelineError                 message, hint, exit code
 │   └── CommandError          a child process failed, timed out or is not installed
 ├── ReleaseFailedError    3   the new release was started and failed; the old one serves
 ├── LockedError           4   another deployment holds the lock
-└── UndoFailedError       5   rollback or undo itself failed: a person is needed
+├── UndoFailedError       5   rollback or undo itself failed: a person is needed
+└── AttentionError        6   nothing is wrong yet; `doctor` says what may go wrong soon
 
 Foreign errors (docker, subprocess, sqlite3, socket) become one of these at the
 edge, `from exc`. `pipeline/view/program.py` is the one place that turns them into
@@ -19,6 +20,7 @@ an exit code.
 from typing import Any
 
 __all__ = [
+    "AttentionError",
     "CommandError",
     "EngineError",
     "LockedError",
@@ -117,3 +119,9 @@ class UndoFailedError(PipelineError):
     """Rollback or undo itself failed: a person is needed."""
 
     exit_code = 5
+
+
+class AttentionError(PipelineError):
+    """Nothing is wrong yet; what may go wrong soon has been said."""
+
+    exit_code = 6

@@ -175,11 +175,16 @@ def settings(value: "Settings") -> None:
 
 
 def checks(found: "Sequence[Check]") -> None:
-    """Show what `doctor` found, each with what mends it."""
-    for check in found:
-        result(f"{check.status:<5} {check.name}: {check.message}")
-        if check.remedy and check.status != "ok":
-            result(f"      next: {check.remedy}")
+    """Show what `doctor` found, each with what mends it; the worst last, where it is in sight."""
+    for status in ("ok", "warn", "fail"):
+        for check in (each for each in found if each.status == status):
+            result(f"{status:<5} {check.name}: {check.message}")
+            if check.remedy and status != "ok":
+                result(f"      next: {check.remedy}")
+    numbers = Counter(check.status for check in found)
+    kinds = [f"{numbers[kind]} {kind}" for kind in ("fail", "warn", "ok") if numbers[kind]]
+    first = "; mend the first failure first" if numbers["fail"] > 1 else ""
+    result(", ".join(kinds) + first)
 
 
 def status(value: Mapping[str, Any]) -> None:

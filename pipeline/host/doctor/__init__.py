@@ -4,15 +4,15 @@ Nothing here changes anything, hangs or raises: all looks begin at once, and who
 not answered at the deadline is left behind.
 """
 
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 
 from pipeline.errors import AttentionError, PipelineError
 from pipeline.host.doctor import engine, machine, network, service
-from pipeline.host.doctor.check import SET_UP, Check, Status, failed, refused, warned
+from pipeline.host.doctor.check import SET_UP, Check, Status, begin, failed, refused, warned
 from pipeline.host.doctor.facts import Facts, Service, registry_url
 from pipeline.settings import Settings
 
@@ -49,7 +49,7 @@ def checks(settings: Settings, asked: Service | None = None) -> list[Check]:
     """
     facts = Facts(settings, asked or Service())
     began = time.monotonic()
-    begun = [(look, _begin(look, facts)) for look in _looks(facts)]
+    begun = [(look, begin(partial(_seen, look, facts))) for look in _looks(facts)]
     return [_end(look, seen, began + SECONDS) for look, seen in begun]
 
 
@@ -98,28 +98,17 @@ def _looks(facts: Facts) -> Iterator[_Look]:
         yield _Look("drift", service.drift, engine=True, late=warned, next=look)
 
 
-def _begin(look: _Look, facts: Facts) -> Future[Check]:
-    seen: Future[Check] = Future()
-
-    def run() -> None:
-        try:
-            if look.engine:
-                facts.info()
-        except PipelineError:
+def _seen(look: _Look, facts: Facts) -> Check:
+    try:
+        if look.engine and not facts.engine_answers():
             message = "not known while no engine answers"
-            seen.set_result(warned(look.name, message, engine.silence()[1]))
-            return
-        try:
-            seen.set_result(look.see(facts))
-        except PipelineError as exc:
-            seen.set_result(refused(look.name, exc, remedy=look.next))
-        except Exception as exc:  # noqa: BLE001 - a look that fails must not hide the others
-            message = f"could not be looked at: {type(exc).__name__}: {exc}"
-            seen.set_result(warned(look.name, message, look.next))
-
-    # A daemon: the system's resolver takes no deadline, and nobody waits for it to end.
-    threading.Thread(target=run, daemon=True).start()
-    return seen
+            return warned(look.name, message, engine.silence()[1])
+        return look.see(facts)
+    except PipelineError as exc:
+        return refused(look.name, exc, remedy=look.next)
+    except Exception as exc:  # noqa: BLE001 - a look that fails must not hide the others
+        message = f"could not be looked at: {type(exc).__name__}: {exc}"
+        return warned(look.name, message, look.next)
 
 
 def _end(look: _Look, seen: Future[Check], deadline: float) -> Check:

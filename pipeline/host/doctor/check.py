@@ -17,6 +17,7 @@ __all__ = [
     "Check",
     "Once",
     "Status",
+    "begin",
     "failed",
     "fine",
     "refused",
@@ -99,6 +100,23 @@ def user() -> str:
 def _for_us(remedy: str) -> str:
     # root needs no sudo, and a server that has only root may have none
     return remedy.removeprefix("sudo ") if os.geteuid() == 0 else remedy
+
+
+def begin(work: Callable[[], T]) -> Future[T]:
+    """Start something; nobody has to wait for it to end, and what it raises is raised there.
+
+    On a daemon thread, because the system's resolver takes no deadline.
+    """
+    outcome: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            outcome.set_result(work())
+        except BaseException as exc:  # noqa: BLE001 - raised again where it is waited for
+            outcome.set_exception(exc)
+
+    threading.Thread(target=run, daemon=True).start()
+    return outcome
 
 
 class Once(Generic[T]):

@@ -44,6 +44,14 @@ class Facts:
         self.status = Once(self._status)
         self.registry = Once(partial(greet, registry_url(settings), trust=settings.ca_bundle))
 
+    def engine_answers(self) -> bool:
+        """Tell whether anything can be asked of the engine."""
+        try:
+            self.info()
+        except PipelineError:
+            return False
+        return True
+
     def recorded(self) -> str:
         """Return the commit that is live by the ledger; "" where none is, or nobody knows."""
         with suppress(PipelineError):  # whoever asks for the status gets to hear of it

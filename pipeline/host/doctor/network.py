@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from pipeline.errors import PipelineError
 from pipeline.host.client import connect
-from pipeline.host.doctor.check import Check, Status, failed, fine, refused, warned
+from pipeline.host.doctor.check import Check, Status, begin, failed, fine, refused, warned
 from pipeline.host.doctor.facts import PROJECT, SECONDS, Facts, is_here, registry_url
 from pipeline.host.doctor.greeting import Greeting, greet, is_address, is_loopback, proxy_for
 from pipeline.host.doctor.listeners import Listener, listener
@@ -83,17 +83,19 @@ def names(facts: Facts) -> Check:
 
 def registry(facts: Facts) -> Check:
     """Look whether the registry answers, and lets us pull and push."""
-    seen, name = facts.registry(), facts.settings.registry
+    prove, name = facts.service.prove, facts.settings.registry
+    proof = begin(prove) if prove else None  # beside the other question: both take their time
+    seen = facts.registry()
     if seen.trouble:
         message = f"{name} cannot be reached: {seen.trouble}"
         return _serious(facts)("registry", message, _reach(facts))
     if seen.status >= BROKEN:
         message = f"{name} answers with HTTP status {seen.status}"
         return _serious(facts)("registry", message, _reach(facts))
-    if facts.service.prove is None:
+    if proof is None:
         return fine("registry", f"{name} can be reached")
     try:
-        facts.service.prove()
+        proof.result()
     except PipelineError as exc:
         status: Status = "fail" if facts.named_registry() else "warn"
         return refused("registry", exc, status, "./bin/invoke login")

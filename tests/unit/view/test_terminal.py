@@ -164,19 +164,28 @@ def test_settings_show_their_source_and_no_secret(shown):
     assert password.split() == ["registry_password", "***", "PIPELINE_REGISTRY_PASSWORD"]
 
 
-def test_checks_name_what_mends_them(shown):
+def check(status, name, remedy=""):
+    return SimpleNamespace(status=status, name=name, message="seen", remedy=remedy)
+
+
+def test_checks_name_what_mends_them_and_end_with_the_worst(shown):
     found = [
-        SimpleNamespace(status="ok", name="engine", message="26.1", remedy="none needed"),
-        SimpleNamespace(status="error", name="disk", message="full", remedy="Prune."),
-        SimpleNamespace(status="warn", name="swap", message="none", remedy=""),
+        check("fail", "disk", "./bin/invoke prune"),
+        check("ok", "engine"),
+        check("warn", "swap"),
+        check("fail", "port", "docker stop it"),
     ]
     out, _ = shown(terminal.checks, found)
     assert out.splitlines() == [
-        "ok    engine: 26.1",
-        "error disk: full",
-        "      next: Prune.",
-        "warn  swap: none",
+        "ok    engine: seen",
+        "warn  swap: seen",
+        "fail  disk: seen",
+        "      next: ./bin/invoke prune",
+        "fail  port: seen",
+        "      next: docker stop it",
+        "2 fail, 1 warn, 1 ok; mend the first failure first",
     ]
+    assert shown(terminal.checks, found[:1])[0].splitlines()[-1] == "1 fail"
 
 
 def status(**changes):
