@@ -22,12 +22,15 @@ from pathlib import Path
 from pipeline.errors import CommandError
 from pipeline.settings import SECRET_VARIABLES, Secret
 
-__all__ = ["Result", "lend", "run", "spawn"]
+__all__ = ["Result", "attach", "lend", "run", "spawn"]
 
 TAIL_LINES = 20
 KILL_GRACE = 5.0  # seconds between SIGTERM and SIGKILL at a deadline
 LINGER = 0.2  # seconds of silence after which a child that has ended is not listened to
 CHUNK = 65536  # bytes
+TYPED = {signal.SIGINT, signal.SIGQUIT}  # a terminal's keys send them to all in its foreground
+PASSED_ON = (*TYPED, signal.SIGTERM, signal.SIGHUP)
+BY_SIGNAL = 128  # what shells add to the number of a signal that ended a child
 _LENT: set[int] = set()  # descriptors that the children of run() keep open
 _LINE_ENDS = re.compile(rb"[\r\n]+")
 
@@ -158,6 +161,84 @@ def spawn(
         )
     child.returncode = 0  # it is to outlive us: nobody waits for it, and Popen need not warn
     return child.pid
+
+
+def attach(
+    argv: Sequence[str],
+    *,
+    env: Mapping[str, str] | None = None,
+    inherit: re.Pattern[str] | None = None,
+    held: Secret | None = None,
+    apart: bool = False,
+    deliver: Callable[[int], bool] | None = None,
+) -> int:
+    """Run `argv` with our own standard streams, to its end; return its exit code as a shell would.
+
+    For what people talk to: no deadline, and nothing is read, kept or redacted. Keys such as
+    Ctrl-C reach the child, and it decides; a signal that a process sends us is passed on.
+
+    Args:
+        argv: Program and arguments; never a shell string.
+        env: As in `run()`.
+        inherit: As in `run()`.
+        held: Text for its standard input, which stays open behind it: the first signal ends that.
+        apart: In a session of its own, which no keys reach: those are passed on, too.
+        deliver: Gets the number of each signal that is to be passed on; False: the child gets it.
+
+    Raises:
+        CommandError: It cannot be started.
+    """
+    child: subprocess.Popen[bytes] | None = None
+    early: list[int] = []
+
+    def pass_on(number: int, _frame: object) -> None:
+        if child is None:
+            early.append(number)
+        elif child.stdin and not child.stdin.closed:
+            child.stdin.close()
+        elif number in TYPED and not apart and _in_foreground():
+            pass  # it has it already
+        elif deliver is None or not deliver(number):
+            child.send_signal(number)
+
+    ours = {each: signal.getsignal(each) for each in PASSED_ON}
+    before = {each: handler for each, handler in ours.items() if handler != signal.SIG_IGN}
+    try:
+        for each in before:
+            signal.signal(each, pass_on)
+        with _refusals(argv):
+            child = subprocess.Popen(
+                list(argv),
+                env=_environment(env, inherit),
+                bufsize=0,
+                stdin=None if held is None else subprocess.PIPE,
+                start_new_session=apart,
+            )
+        left = memoryview(held.reveal().encode() if held else b"")
+        with suppress(ValueError, OSError):  # it was closed meanwhile
+            while child.stdin and left:
+                left = _feed(child.stdin.fileno(), left)
+        for number in early:
+            pass_on(number, None)
+        code = child.wait()
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+        if child and child.stdin:
+            child.stdin.close()
+    return code if code >= 0 else BY_SIGNAL - code
+
+
+def _in_foreground() -> bool:
+    """Tell whether a terminal's keys reach us and, with us, what we have started."""
+    try:
+        terminal = os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY)
+    except OSError:  # there is none
+        return False
+    try:
+        return os.tcgetpgrp(terminal) == os.getpgrp()
+    finally:
+        os.close(terminal)
 
 
 def _start(
