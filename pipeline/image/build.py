@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pipeline import shell
 from pipeline.errors import CommandError, EngineError, RegistryError, UsageError
-from pipeline.image import credentials, local, registry
+from pipeline.image import credentials, local, registry, space
 from pipeline.image.commit import Commit, export
 from pipeline.image.ref import Built, ImageRef, LocalImage, part_tag, tags
 from pipeline.image.turn import turn
@@ -43,7 +43,7 @@ def build(
 
     Raises:
         UsageError: A configured file is missing.
-        EngineError: No engine, no buildx, or the build failed.
+        EngineError: No engine, no buildx, no space for it, or the build failed.
     """
     started = time.monotonic()
     names = (part_tag(commit.sha, part),) if part else tags(commit.sha, commit.version)
@@ -71,7 +71,7 @@ def build_files(
 
     Raises:
         UsageError: A configured file is missing.
-        EngineError: No engine, no buildx, or the build failed.
+        EngineError: No engine, no buildx, no space for it, or the build failed.
     """
     started = time.monotonic()
     changed = replace(commit, sha=f"{commit.sha}-dirty", version="")
@@ -159,6 +159,7 @@ def _build(
     report: Report,
 ) -> LocalImage:
     secrets = _secrets(settings)
+    space.for_build(settings.image)
     ref = ImageRef(name=settings.image, tag=tag)
     report(f"Building {ref}")
     with (

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 from pipeline import shell
 from pipeline.errors import CommandError, EngineError, RegistryError, UsageError
-from pipeline.image import local, manifests, transfer
+from pipeline.image import local, manifests, space, transfer
 from pipeline.image.about import config_of, same_content
 from pipeline.image.commit import Commit
 from pipeline.image.distribution import Repository, connect
@@ -157,7 +157,7 @@ def ensure_local(
 
     Raises:
         UsageError: `reference` is not one.
-        EngineError: No engine answers.
+        EngineError: No engine answers, or the image may not fit on its disk.
         RegistryError: Unknown, unreachable, refused, or not an image of that commit.
     """
     if reference:
@@ -181,6 +181,13 @@ def ensure_local(
             f"its label names {image.revision[:12] or 'none'}.",
             hint="Whoever pushed it did so by hand. Remove the tag in the registry, then "
             f"`invoke build --sha {sha}` and `invoke push --sha {sha}`.",
+        )
+    engine = local.unlike_engine(image)
+    if engine and image.platform not in settings.platforms.split(","):  # else: emulated, and meant
+        raise RegistryError(
+            f"{image.reference} is for {image.platform}, and this engine is {engine}.",
+            hint=f"`invoke inspect --sha {sha}` names the platforms of an image; "
+            f"`invoke build --sha {sha} --platforms {engine} --push` makes one for this engine.",
         )
     if not reference:
         local.tag(image, sha)
@@ -293,6 +300,8 @@ def _published(settings: Settings, ref: ImageRef) -> ImageRef:
 
 
 def _pull(ref: ImageRef, settings: Settings, report: Report) -> LocalImage:
+    with connect(settings) as repository:
+        space.for_pull(repository, ref)
     report(f"Pulling {ref}")
     transfer.pull(settings, ref, report)
     image = local.inspect(ref)

@@ -7,7 +7,7 @@ What is live is not stored: it is the last deployment that ended as `live` or
 import json
 import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,10 +17,15 @@ from pipeline.errors import UnavailableError
 from pipeline.ports import Colour
 from pipeline.release.release import Release
 
-__all__ = ["Deployment", "Ledger"]
+__all__ = ["Deployment", "Ledger", "opened"]
 
-SCHEMA_VERSION = 2
-SCHEMA = """
+SCHEMA_VERSION = 3
+PIN = """
+CREATE TABLE IF NOT EXISTS pin (
+    release TEXT PRIMARY KEY REFERENCES release, since TEXT NOT NULL
+) STRICT;
+"""
+SCHEMA = f"""
 CREATE TABLE release (
     id TEXT PRIMARY KEY, sha TEXT NOT NULL, image TEXT NOT NULL, compose_hash TEXT NOT NULL,
     env_hash TEXT NOT NULL, migrations TEXT NOT NULL
@@ -32,8 +37,10 @@ CREATE TABLE deployment (
     phases TEXT NOT NULL, requests TEXT NOT NULL, error TEXT, plan TEXT
 ) STRICT;
 CREATE INDEX deployment_outcome ON deployment (outcome, id);
+{PIN}
 """
-CHANGES = {1: "ALTER TABLE deployment ADD COLUMN plan TEXT;"}  # from that version to the next
+# From that version to the next.
+CHANGES = {1: "ALTER TABLE deployment ADD COLUMN plan TEXT;", 2: PIN}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,8 +135,13 @@ class Ledger:
 
     def deployment_of(self, release_id: str) -> Deployment | None:
         """Return the last deployment that made that release live."""
-        found = (each for each in self._lives(past_stops=True) if each[1].id == release_id)
-        return next((deployment for deployment, _ in found), None)
+        with self._open() as db:
+            row = db.execute(
+                f"{_JOINED} WHERE deployment.release = ? AND +outcome = 'live'"
+                " ORDER BY deployment.id DESC LIMIT 1",
+                (release_id,),
+            ).fetchone()
+        return _deployment(row) if row else None
 
     def live(self) -> tuple[Deployment, Release] | None:
         """Return the live deployment with its release; None where nothing is live."""
@@ -162,8 +174,9 @@ class Ledger:
 
     def _lives(self, *, past_stops: bool = False) -> Iterator[tuple[Deployment, Release]]:
         with self._open() as db:
+            # By the plus, from the newest on: the index of outcomes would have all of them sorted.
             rows = db.execute(
-                f"{_JOINED} WHERE outcome IN ('live', 'stopped') ORDER BY deployment.id DESC"
+                f"{_JOINED} WHERE +outcome IN ('live', 'stopped') ORDER BY deployment.id DESC"
             )
             for row in rows:
                 if row["outcome"] == "live":
@@ -171,27 +184,36 @@ class Ledger:
                 elif not past_stops:
                     return
 
-    @contextmanager
-    def _open(self, *, create: bool = False) -> Iterator[sqlite3.Connection]:
+    def _open(self, *, create: bool = False) -> AbstractContextManager[sqlite3.Connection]:
+        return opened(self._path, create=create)
+
+
+@contextmanager
+def opened(path: Path, *, create: bool = False) -> Iterator[sqlite3.Connection]:
+    """Give the ledger's database, of the newest schema, for one transaction.
+
+    Raises:
+        UnavailableError: It cannot be used, or another version of the pipeline wrote it.
+    """
+    try:
+        # Looking must not make anything: before the first deployment there is no ledger,
+        # or an empty file where that one was killed at its very start.
+        there = create or (path.exists() and path.stat().st_size > 0)
+        db = sqlite3.connect(path if there else ":memory:", timeout=5.0)
         try:
-            # Looking must not make anything: before the first deployment there is no ledger,
-            # or an empty file where that one was killed at its very start.
-            there = create or (self._path.exists() and self._path.stat().st_size > 0)
-            db = sqlite3.connect(self._path if there else ":memory:", timeout=5.0)
-            try:
-                db.row_factory = sqlite3.Row
-                if create:
-                    self._path.chmod(0o600)
-                _migrate(db, self._path)
-                with db:
-                    yield db
-            finally:
-                db.close()
-        except (sqlite3.Error, OSError) as exc:
-            raise UnavailableError(
-                f"The ledger {self._path} cannot be used: {exc}.",
-                hint="Look at free space and permissions of the state folder.",
-            ) from exc
+            db.row_factory = sqlite3.Row
+            if create:
+                path.chmod(0o600)
+            _migrate(db, path)
+            with db:
+                yield db
+        finally:
+            db.close()
+    except (sqlite3.Error, OSError) as exc:
+        raise UnavailableError(
+            f"The ledger {path} cannot be used: {exc}.",
+            hint="Look at free space and permissions of the state folder.",
+        ) from exc
 
 
 def _migrate(db: sqlite3.Connection, path: Path) -> None:
