@@ -14,11 +14,11 @@ from invoke.tasks import task
 
 import wiring
 from ci_tasks import changes, ci, coverage_upload, green, hooks, parity  # noqa: F401 - tasks
-from day_tasks import logs  # noqa: F401 - tasks
+from day_tasks import env, exec_, logs, run_  # noqa: F401 - tasks
 from pipeline.view import terminal
 from pipeline.view.program import Program, command, process_started
 from pipeline.view.terminal import JSON, SHA
-from server_tasks import doctor, host  # noqa: F401 - tasks
+from server_tasks import doctor, host, pin, prune, runner, unpin  # noqa: F401 - tasks
 
 if TYPE_CHECKING:
     from pipeline.image.ref import Built
@@ -45,6 +45,7 @@ def _finish(outcome: "Outcome", *, json: bool, up: dict[str, float] | None = Non
 
 @task(help={"yes": wiring.YES, "sha": SHA, "json": JSON})
 @command
+@wiring.on_host
 def up(context: Context, *, sha: str | None = None, yes: bool = False, json: bool = False) -> None:
     """Main job: engine, base images, local registry, build, push, deploy, verify."""
     from pipeline.up import up as run
@@ -61,6 +62,7 @@ def up(context: Context, *, sha: str | None = None, yes: bool = False, json: boo
 
 @task(help={"volumes": "remove the data, too", "json": JSON})
 @command
+@wiring.on_host
 def down(context: Context, *, volumes: bool = False, json: bool = False) -> None:
     """Remove what `up` made; keeps data unless --volumes."""
     from pipeline.up import down as run
@@ -159,6 +161,7 @@ def login(context: Context) -> None:
     }
 )
 @command
+@wiring.on_host
 def deploy(
     context: Context,
     *,
@@ -189,6 +192,7 @@ def deploy(
     }
 )
 @command
+@wiring.on_host
 def rollback(
     context: Context, *, to: str | None = None, wait: float = 0.0, json: bool = False
 ) -> None:
@@ -198,6 +202,7 @@ def rollback(
 
 @task(help={"wait": WAIT, "json": JSON})
 @command
+@wiring.on_host
 def resume(context: Context, *, wait: float = 0.0, json: bool = False) -> None:
     """Finish or undo a deployment that was interrupted; a new one does so by itself."""
     outcome = wiring.shipping().resume(wait=wait)
@@ -215,6 +220,7 @@ def resume(context: Context, *, wait: float = 0.0, json: bool = False) -> None:
 
 @task(help={"deployment": "wait for the time of this one's to pass (default: remove it now)"})
 @command
+@wiring.on_host
 def retire(context: Context, *, deployment: int = 0) -> None:
     """Remove the standby; a deployment starts this by itself for when its time has passed."""
     wiring.shipping().remove_standby(deployment or None)
@@ -222,6 +228,7 @@ def retire(context: Context, *, deployment: int = 0) -> None:
 
 @task(help={"expect": "commit that must be live and healthy, else exit 3", "json": JSON})
 @command
+@wiring.on_host
 def status(context: Context, *, expect: str | None = None, json: bool = False) -> None:
     """Show what is live and whether it answers."""
     shipping = wiring.shipping()
@@ -235,6 +242,7 @@ def status(context: Context, *, expect: str | None = None, json: bool = False) -
 
 @task(help={"limit": "how many", "json": JSON})
 @command
+@wiring.on_host
 def history(context: Context, *, limit: int = 20, json: bool = False) -> None:
     """Show the deployments of this host, newest first."""
     rows = wiring.shipping().history(limit=limit)

@@ -1,0 +1,1 @@
+"""Another machine, by the system's own ssh."""
