@@ -81,7 +81,15 @@ class Beside:
                 from pipeline import hooks
 
                 self._follow(hooks.told(outcome), release=outcome.release.id)
+            if outcome.plan.steps and outcome.deployment.outcome == "live":
+                self.tidy_up()
         return outcome
+
+    def tidy_up(self) -> None:
+        """Remove what no kept release needs any more; fails nothing."""
+        from pipeline import prune
+
+        prune.after(self.settings, self.report)
 
     def _follow(self, about: Mapping[str, Any], *, release: str | None) -> None:
         live, built = about["outcome"] == "live", about["kind"] == "build"

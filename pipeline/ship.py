@@ -6,7 +6,7 @@ from typing import Any
 
 from pipeline.beside import Beside
 from pipeline.deploy import Delivery
-from pipeline.errors import PipelineError, ReleaseFailedError, UsageError
+from pipeline.errors import ReleaseFailedError, UsageError
 from pipeline.image import build as building
 from pipeline.image import commit as commits
 from pipeline.image import registry
@@ -203,14 +203,6 @@ class Shipping:
     def history(self, *, limit: int) -> list[dict[str, Any]]:
         """Return the deployments of this host, newest first."""
         return self._delivery().ledger.history(limit=limit)
-
-    def logs(self, *, lines: int) -> str:
-        """Return the live colour's last log lines."""
-        delivery = self._delivery()
-        colour = delivery.colour()
-        if colour is None:
-            raise PipelineError("Nothing is live.", hint="`invoke deploy` makes a release live.")
-        return delivery.engine.logs(colour, lines=lines)
 
     @property
     def _beside(self) -> Beside:

@@ -14,11 +14,11 @@ from typing import Any
 
 from pipeline import shell
 from pipeline.engine.compose import (
-    _INHERITED,
+    INHERITED,
     RELEASE_LABEL,
     ComposeEngine,
-    _docker_errors,
     compose_argv,
+    docker_errors,
 )
 from pipeline.errors import CommandError, EngineError
 from pipeline.ports import Bundle
@@ -31,7 +31,7 @@ AHEAD = 10_000  # lines that are kept for a reader who is slower
 LONGEST = 1_000_000  # bytes of a line; what is longer is cut in pieces
 MARK = "PIPELINE_EXEC"  # in the environment of what `execute` has started
 RUN_LABEL = "pipeline.run"  # of a container that is there for one command
-_SEEN = re.compile(_INHERITED.pattern + r"|TERM|COLORTERM|LANG|LC_\w+")  # by what talks to people
+_SEEN = re.compile(INHERITED.pattern + r"|TERM|COLORTERM|LANG|LC_\w+")  # by what talks to people
 # Docker passes no signal on to what it has started in a container that runs: that, and all that
 # it has started in turn, is found by the mark.
 _SIGNAL = (
@@ -157,7 +157,7 @@ class Attached(ComposeEngine):
         def listen(container: Container) -> None:
             start = _unix(last[container.id]) if container.id in last else began
             # Where it fails, the engine is away: the next look tells.
-            with suppress(EngineError), _docker_errors():
+            with suppress(EngineError), docker_errors():
                 for line in self._hear(container, lines=None, since=start, follow=True):
                     if line.time > last.get(container.id, ""):
                         last[container.id] = line.time
@@ -243,7 +243,7 @@ class Attached(ComposeEngine):
 
 def _tell(*argv: str) -> bool:
     try:
-        return shell.run(argv, timeout=SHORT, inherit=_INHERITED, check=False).code == 0
+        return shell.run(argv, timeout=SHORT, inherit=INHERITED, check=False).code == 0
     except CommandError:
         return False
 

@@ -19,7 +19,7 @@ from pipeline.ports import Bundle, Colour, Replica
 if TYPE_CHECKING:
     from docker import DockerClient
 
-__all__ = ["ComposeEngine"]
+__all__ = ["INHERITED", "ComposeEngine", "compose_argv", "docker_errors"]
 
 SHARED = ("db", "proxy")  # services that every release uses; a deploy never restarts them
 SDK_TIMEOUT = 30  # seconds for one API call
@@ -33,7 +33,7 @@ _ENGINE_GONE = re.compile(r"Cannot connect to the Docker daemon|EOF|connection r
 T = TypeVar("T")
 # How to reach the engine. Anything else of the shell's would override the release's own env
 # file (POSTGRES_PASSWORD) or steer Compose (COMPOSE_FILE).
-_INHERITED = re.compile(r"PATH|HOME|USER|TMPDIR|XDG_\w+|DOCKER_\w+|SSH_\w+|(?i:\w+_proxy)")
+INHERITED = re.compile(r"PATH|HOME|USER|TMPDIR|XDG_\w+|DOCKER_\w+|SSH_\w+|(?i:\w+_proxy)")
 RELEASE_LABEL = "pipeline.release"
 REVISION_LABEL = "org.opencontainers.image.revision"
 
@@ -206,7 +206,7 @@ class ComposeEngine:
         deadline = time.monotonic() + PATIENCE
         while True:
             try:
-                with _docker_errors():
+                with docker_errors():
                     answer = ask()
             except EngineError as exc:
                 if not (self._answered and _away(exc)) or time.monotonic() > deadline:
@@ -244,7 +244,7 @@ class ComposeEngine:
         return codes[-1] if codes else 0
 
     def _remove_those(self, *services: str, state: Collection[str]) -> None:
-        with _docker_errors():
+        with docker_errors():
             for each in self._list(*services):
                 if each["State"] in state:
                     self._client.api.remove_container(each["Id"], force=True)
@@ -290,7 +290,7 @@ class ComposeEngine:
                 compose_argv(self._project, bundle, arguments),
                 timeout=timeout,
                 env=bundle.variables,
-                inherit=_INHERITED,
+                inherit=INHERITED,
             )
         except CommandError as exc:
             last = (exc.details.splitlines() or [""])[-1].strip()
@@ -322,7 +322,8 @@ def _away(error: EngineError) -> bool:
 
 
 @contextmanager
-def _docker_errors() -> Iterator[None]:
+def docker_errors() -> Iterator[None]:
+    """Make what the SDK raises an EngineError."""
     from docker.errors import DockerException
     from requests.exceptions import RequestException
 

@@ -97,7 +97,7 @@ def _try(file: FileIO) -> bool:
 
 
 def _is_short(who: dict[str, Any]) -> bool:
-    return str(who.get("command", "")).startswith("retire")
+    return str(who.get("command", "")).startswith(("retire", "prune", "pin"))
 
 
 def _locked(who: dict[str, Any]) -> LockedError:

@@ -66,6 +66,9 @@ class Site:
             "PIPELINE_START_TIMEOUT": "30",
             "PIPELINE_STABILITY_WINDOW": "0.3",
             "PIPELINE_STANDBY": "0",
+            # A test's deployments take nothing away that another one has built ahead.
+            "PIPELINE_KEEP_RELEASES": "100",
+            "PIPELINE_BUILD_CACHE_GB": "10000",
         }
         return cls(
             invoke=CommandLine(root=checkout.root, environ=clean_environment() | environ),

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.beside import Beside
 from pipeline.deploy import Delivery
 from pipeline.outcome import Outcome
 from pipeline.release.ledger import Ledger
@@ -93,3 +94,11 @@ def lenient(monkeypatch: pytest.MonkeyPatch, no_power_cuts: None) -> None:
 @pytest.fixture
 def host(tmp_path: Path, lenient: None) -> Host:
     return new_host(tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def tidied(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What was removed after deployments, which no unit test does: for each, its app."""
+    found: list[str] = []
+    monkeypatch.setattr(Beside, "tidy_up", lambda self: found.append(self.settings.app))
+    return found

@@ -210,3 +210,12 @@ def test_a_build_that_fails_is_told(all_four: Site, builds: list[str], monkeypat
     with pytest.raises(EngineError):
         all_four.shipping.build("HEAD")
     assert all_four.told("on_failure")[0]["error"]["message"] == "disk full"
+
+
+def test_only_after_what_became_live_is_tidied_up(site: Site, host: Host, tidied: list[str]):
+    site.shipping.deploy(A)
+    assert tidied == [host.settings.app]
+    site.shipping.deploy(A)  # live already
+    host.break_image(B, exits=1)
+    assert site.shipping.deploy(B).error
+    assert len(tidied) == 1
