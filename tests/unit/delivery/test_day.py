@@ -143,7 +143,10 @@ def test_how_much_is_shown(day, containers, wanted, lines, since):
     ],
 )
 @pytest.mark.parametrize("follow", [False, True])
-def test_what_is_malformed_is_refused_before_anything_is_shown(day, wanted, message, follow):
+def test_what_is_malformed_is_refused_before_anything_is_asked(
+    host, containers, wanted, message, follow
+):
+    day = Day(parts=host.delivery(), containers=containers)  # not even whether something is live
     assert message in refused(lambda: day.logs(Wanted(**wanted), follow=follow))
 
 
