@@ -72,7 +72,7 @@ def there(
     if task in NEEDS_ENV:
         secrets |= _env_content(settings, arguments)
     files = [
-        (_flag(name), str(arguments[name]), _read(Path(str(arguments.pop(name)))))
+        _file(name, settings.root / Path(arguments.pop(name)).expanduser())
         for each, name in FILES
         if each == task and arguments.get(name)
     ]
@@ -182,6 +182,13 @@ def _env_content(settings: Settings, arguments: dict[str, Any]) -> dict[str, str
         return {}
     env.read(path)
     return {"ENV_FILE": _read(path)}
+
+
+def _file(name: str, path: Path) -> dict[str, Any]:
+    """Return what makes a file of ours one of theirs, for the flag that names it."""
+    text = _read(path)
+    mode = path.stat().st_mode & 0o777
+    return {"flag": _flag(name), "name": path.name, "text": text, "mode": mode}
 
 
 def _read(path: Path) -> str:

@@ -26,7 +26,8 @@ exec env -i HOME="$SERVER/home" PATH="$theirs" PIPELINE_HOST=ssh://next /bin/sh 
 INVOKE = """#!/usr/bin/env python3
 import json, os, sys
 ours = {n: v for n, v in os.environ.items() if n.startswith(("PIPELINE_", "ENV_FILE"))}
-files = [open(a.partition("=")[2]).read() for a in sys.argv if a.startswith("--check=")]
+names = [a.partition("=")[2] for a in sys.argv if a.startswith("--check=")]
+files = [[open(each).read(), os.stat(each).st_mode & 0o777] for each in names]
 print(json.dumps({"argv": sys.argv[1:], "env": ours, "stdin": sys.stdin.read(), "files": files}))
 print("progress", file=sys.stderr)
 sys.exit(int(ours.get("PIPELINE_PORT", "0")) % 10)
@@ -108,8 +109,8 @@ class Pretended:
         Pretended.asked.append("close")
 
     def run(self, request):
-        files = [text for _, _, text in request["files"]]
-        named = [f"{flag}={name}" for flag, name, _ in request["files"]]
+        files = [each["text"] for each in request["files"]]
+        named = [f"{each['flag']}={each['name']}" for each in request["files"]]
         shown = {**request, "argv": request["argv"] + named, "files": files}
         sys.stdout.write(json.dumps(shown))
         return 0

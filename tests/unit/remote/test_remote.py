@@ -198,8 +198,9 @@ def test_an_env_file_that_cannot_be_read_is_refused_here(pretended, tmp_path):
 def test_a_file_to_be_checked_is_one_of_ours(server, tmp_path):
     path = tmp_path / "candidate"
     path.write_text(ENV, encoding="utf-8")
+    path.chmod(0o640)
     _, there = server.run("env", given={"check": str(path), "json": True})
-    assert there["files"] == [ENV]
+    assert there["files"] == [[ENV, 0o640]]
     assert there["argv"][:2] == ["env", "--json"]
     assert there["argv"][2].endswith("/candidate")
     with pytest.raises(UsageError, match="cannot be read"):
