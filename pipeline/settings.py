@@ -257,7 +257,7 @@ def load(
     if problems:
         raise UsageError(
             "The settings are not valid: " + "; ".join(problems) + ".",
-            hint="`invoke doctor` lists every setting and where it comes from.",
+            hint="docs/commands.md lists every setting.",
         )
     values["state_dir"] = _state_dir(values["state_dir"], values["app"])
     return Settings(**values, sources=sources)
