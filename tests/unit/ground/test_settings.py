@@ -21,7 +21,7 @@ def problems(tmp_path, **sources):
     with pytest.raises(UsageError) as caught:
         load(tmp_path, **sources)
     assert caught.value.exit_code == 2
-    assert "doctor" in caught.value.hint
+    assert "commands.md" in caught.value.hint
     return caught.value.message
 
 
