@@ -23,7 +23,7 @@ from pipeline.settings import Settings
 __all__ = ["Files", "Plan", "Pruning", "after", "prune"]
 
 RELEASE = re.compile(r"[0-9a-f]{7}-[0-9a-f]{8}")  # how the folder of a release is called
-MB, GB = 10**6, 10**9  # bytes
+GB = 10**9  # bytes
 T = TypeVar("T")
 
 
@@ -75,15 +75,12 @@ class Plan:
 
     def in_words(self) -> str:
         """Return how many of each kind go; "" where nothing does."""
-        removed = self.removed()
-        cache = removed.pop("cache_bytes")
-        counts = [
+        things = {kind: names for kind, names in self.removed().items() if kind != "cache_bytes"}
+        return ", ".join(
             f"{len(names)} {kind.removesuffix('s') if len(names) == 1 else kind}"
-            for kind, names in removed.items()
+            for kind, names in things.items()
             if names
-        ]
-        counts += [f"{cache / MB:.0f} MB of build cache"] if cache else []
-        return ", ".join(counts)
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as `--json` shows it."""
@@ -152,9 +149,9 @@ class Pruning:
         plan = self.plan(builds=False, cache=False)
         if plan.images:
             plan = self.plan(cache=False)  # it is cut down where an image goes
-        gone = self.carry_out(plan)
-        if words := gone.in_words():
-            self.parts.report(f"removed what is old: {words}")
+        if words := plan.in_words():
+            self.parts.report(f"removing what is old: {words}")
+            self.carry_out(plan, cache=bool(plan.images))
 
     def plan(self, *, builds: bool = True, cache: bool = True) -> Plan:
         """Return what is to go.
@@ -185,8 +182,8 @@ class Pruning:
             cache_bytes=max(0, size - self._budget),
         )
 
-    def carry_out(self, plan: Plan) -> Plan:
-        """Remove what the plan says; return what has gone."""
+    def carry_out(self, plan: Plan, *, cache: bool = True) -> Plan:
+        """Remove what the plan says, and build cache that is old; return what has gone."""
         gone = replace(
             plan,
             containers=self._each(plan.containers, self.engine.remove_container),
@@ -195,11 +192,9 @@ class Pruning:
             dumps=self._each(plan.dumps, lambda each: each.path.unlink()),
             cache_bytes=0,
         )
-        if not (plan.images or plan.cache_bytes):
-            return gone
-        # What the images shared with it until now counts from now on.
         freed: list[int] = []
-        self._each(["the build cache"], lambda _: freed.append(self._shrink()))
+        if cache:
+            self._each(["the build cache"], lambda _: freed.append(self._shrink()))
         return replace(gone, cache_bytes=sum(freed))
 
     def _shrink(self) -> int:

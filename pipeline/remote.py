@@ -5,7 +5,6 @@ and engine are that machine's, and nothing of it has to be installed there first
 has set here goes along; secrets only by standard input of ssh.
 """
 
-import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 
 from pipeline.errors import UnavailableError, UsageError
 from pipeline.image import commit as commits
-from pipeline.parsing import Hooks, Secret
+from pipeline.parsing import Secret
 from pipeline.release import env
 from pipeline.settings import Settings
 from pipeline.ssh.connection import SSH_FAILED, Connection
@@ -164,9 +163,6 @@ def _text(value: Any) -> str:  # noqa: ANN401 - a setting
     """Return a setting as a variable says it; a folder of our home is one of the home there."""
     if isinstance(value, tuple):
         return ",".join(value)
-    if isinstance(value, Hooks):
-        shown = json.loads(str(value) or "{}")
-        return json.dumps({name.replace("_", "-"): lines for name, lines in shown.items()})
     if isinstance(value, Path) and value.is_relative_to(Path.home()):
         return f"~/{value.relative_to(Path.home())}"
     return str(value)

@@ -5,7 +5,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pipeline.engine.compose import RELEASE_LABEL, REVISION_LABEL
 from pipeline.errors import EngineError
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 __all__ = ["Container", "Image", "Leftovers"]
 
 SDK_TIMEOUT = 60  # seconds for one API call; an image that goes takes its layers with it
+CACHE_TIMEOUT = 600  # seconds; there may be a hundred gigabytes of it
+AGES = ("720h", "168h", "24h", "1h", "")  # since it was used; the last is everything
 OURS = "pipeline.migrations"  # a label that only our images have
 REVISION = re.compile(r"[0-9a-f]{40}")
 ENDED = frozenset({"exited", "dead"})
@@ -128,20 +130,33 @@ class Leftovers:
             self._client.api.remove_container(container.id, v=True)
 
     def cache_size(self) -> int:
-        """Return the bytes of build cache that no image shares and nothing uses, of everybody."""
+        """Return the bytes of everybody's build cache that no build is using."""
+        # Those "shared" count: what a step left on top of a base image passes for shared with it.
         found = self._get("system/df", {"type": "build-cache"})
-        cache = found.get("BuildCache") or []
-        return sum(each["Size"] for each in cache if not (each["Shared"] or each["InUse"]))
+        return sum(each["Size"] for each in found.get("BuildCache") or [] if not each["InUse"])
 
     def shrink_cache(self, keep: int) -> int:
-        """Remove the build cache that was not used for longest, down to `keep` bytes.
+        """Remove build cache: what nobody used for a month, and while it is over `keep`, younger.
+
+        Not one by one down to `keep`: the engine would take first what builds need but seldom
+        touch, such as the step that installs packages, and the next build would make it again.
+
+        Args:
+            keep: Bytes, of what `cache_size` counts.
 
         Returns:
             How many bytes that freed.
         """
-        # Not `all`: that would take what images share, which frees nothing.
-        with _docker_errors():
-            done = self._client.api.prune_builds(keep_storage=keep)
+        freed = self._forget(AGES[0])
+        for age in AGES[1:]:
+            if self.cache_size() <= keep:
+                break
+            freed += self._forget(age)
+        return freed
+
+    def _forget(self, age: str) -> int:
+        asked = {"all": "1"} | ({"filters": json.dumps({"until": [age]})} if age else {})
+        done = self._ask("post", "build/prune", asked, CACHE_TIMEOUT)
         return int(done.get("SpaceReclaimed") or 0)
 
     def _images(self, **filters: list[str]) -> list[dict[str, Any]]:
@@ -153,12 +168,17 @@ class Leftovers:
         ]
 
     def _get(self, path: str, asked: Mapping[str, str]) -> Any:  # noqa: ANN401 - JSON
-        # The SDK can list images and disk use, but not say what of them to compute.
+        return self._ask("get", path, asked, SDK_TIMEOUT)
+
+    def _ask(
+        self, method: Literal["get", "post"], path: str, asked: Mapping[str, str], timeout: float
+    ) -> Any:  # noqa: ANN401 - JSON
+        # The SDK can list images and disk use, but not say what of them to compute, nor how
+        # long to wait.
         with _docker_errors():
             api = self._client.api
-            answer = api.get(
-                f"{api.base_url}/v{api.api_version}/{path}", params=asked, timeout=SDK_TIMEOUT
-            )
+            ask = api.get if method == "get" else api.post
+            answer = ask(f"{api.base_url}/v{api.api_version}/{path}", params=asked, timeout=timeout)
             answer.raise_for_status()
             return answer.json()
 

@@ -19,7 +19,8 @@ class Disk:
     """Bytes, as `docker system df` counts them for the whole engine, and of one state folder.
 
     Attributes:
-        images: Of all images, what they share counted once.
+        images: Of all images, what they share counted once; where it keeps both in one store, of
+            the build cache, too.
         containers: What containers have written.
         cache: Of the builds, what no image shares.
         state: Of the app's state folder.

@@ -53,7 +53,7 @@ class TestAfterADeployment:
 
     def test_what_is_old_goes_and_that_is_said(self, server):
         server.released("abc")
-        assert self.said(server)[-1] == "removed what is old: 1 image, 1 release"
+        assert self.said(server)[-1] == "removing what is old: 1 image, 1 release"
         assert server.images() == server.releases() == "bc"
         assert server.engine.looks == ["nameless"]
 

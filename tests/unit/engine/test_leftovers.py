@@ -52,9 +52,11 @@ class Api:
         assert how == {"v": True}  # what was its alone goes with it
         self.remove_image(number)
 
-    def prune_builds(self, **how):
-        assert list(how) == ["keep_storage"]  # and no `all`
-        return {"SpaceReclaimed": 7 if how["keep_storage"] else None}
+    def post(self, url, *, params, timeout):
+        assert url.endswith("/v1.45/build/prune")
+        self.asked.append(("build/prune", params))
+        done = {"SpaceReclaimed": self.plans["freed"].pop(0)}
+        return SimpleNamespace(raise_for_status=lambda: None, json=lambda: done)
 
 
 def leftovers(*answers, **plans):
@@ -200,21 +202,43 @@ def test_an_engine_that_does_not_answer_is_an_error_of_ours(trouble):
     assert "`docker info`" in caught.value.hint
 
 
-def test_of_the_build_cache_counts_what_could_go():
-    cache = [
-        {"Size": 1, "Shared": False, "InUse": False},
-        {"Size": 10, "Shared": True, "InUse": False},
-        {"Size": 100, "Shared": False, "InUse": True},
-        {"Size": 1000, "Shared": False, "InUse": False},
-    ]
-    found, api = leftovers({"system/df": {"BuildCache": cache}})
+def of_size(*sizes, in_use=()):
+    """Return what the engine says of a build cache of these sizes."""
+    records = [{"Size": size, "Shared": True, "InUse": False} for size in sizes]
+    records += [{"Size": size, "Shared": False, "InUse": True} for size in in_use]
+    return {"BuildCache": records or None}
+
+
+def test_of_the_build_cache_counts_what_no_build_uses():
+    found, api = leftovers({"system/df": of_size(1, 1000, in_use=[10])})
     assert found.cache_size() == 1001
     assert api.asked == [("system/df", {"type": "build-cache"})]
-    found, _ = leftovers({"system/df": {"BuildCache": None}})
+    found, _ = leftovers({"system/df": of_size()})
     assert found.cache_size() == 0
 
 
-def test_the_build_cache_is_cut_down_to_what_is_kept():
-    found, _ = leftovers()
+def ages(api):
+    """Return for how long what was removed had not been used."""
+    asked = [params for path, params in api.asked if path == "build/prune"]
+    assert all(params["all"] == "1" for params in asked)
+    return [json.loads(params.get("filters", '{"until": [""]}'))["until"][0] for params in asked]
+
+
+def test_what_nobody_used_for_a_month_goes_whatever_the_budget():
+    found, api = leftovers({"system/df": of_size(100)}, freed=[7])
     assert found.shrink_cache(100) == 7
-    assert found.shrink_cache(0) == 0
+    assert ages(api) == ["720h"]
+
+
+def test_while_it_is_over_its_budget_younger_ones_go():
+    found, api = leftovers({"system/df": of_size(100)}, freed=[None, 1, 2, 3, 4])
+    sizes = iter([130, 120, 100])
+    found.cache_size = lambda: next(sizes)
+    assert found.shrink_cache(100) == 3
+    assert ages(api) == ["720h", "168h", "24h"]
+
+
+def test_a_budget_of_nothing_leaves_nothing():
+    found, api = leftovers({"system/df": of_size(100)}, freed=[None] * 5)
+    found.shrink_cache(0)
+    assert ages(api) == ["720h", "168h", "24h", "1h", ""]

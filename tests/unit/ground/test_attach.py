@@ -193,3 +193,11 @@ def test_what_is_held_may_be_long(sh):
 
 def test_a_child_that_does_not_read_what_is_held(sh):
     assert sh("exec 0<&-; exit 6", held=Secret("x" * 300_000))[0] == 6
+
+
+@pytest.mark.parametrize("group", [0, 1])
+def test_whose_a_terminal_s_keys_are(monkeypatch, group):
+    start = os.open
+    monkeypatch.setattr(os, "open", lambda _, flags: start("/dev/null", flags))
+    monkeypatch.setattr(os, "tcgetpgrp", lambda _: os.getpgrp() + group)
+    assert shell._in_foreground() == (group == 0)

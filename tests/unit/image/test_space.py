@@ -8,12 +8,14 @@ import pytest
 
 from pipeline import shell
 from pipeline.errors import CommandError, EngineError, RegistryError
-from pipeline.image import local, space
+from pipeline.image import local, registry, space
+from pipeline.image.build import build
 from pipeline.image.http import BusyError, NoAnswerError
 from pipeline.image.manifests import OCI_INDEX, OCI_MANIFEST, Manifest, digest_of
 from pipeline.image.ref import ImageRef, LocalImage
 
 NAME = "registry.example/team/app"
+SHA = "1234567890" * 4
 MB = 10**6
 STORE = [["driver-type", "io.containerd.snapshotter.v1"]]
 
@@ -229,3 +231,28 @@ def test_the_fullest_of_the_engine_s_disks_counts(engine, disk, last):
     engine["DriverStatus"] = STORE
     with pytest.raises(EngineError, match=r"1 MB free"):
         space.for_build(NAME)
+
+
+class TestNothingIsBegun:
+    @pytest.fixture(autouse=True)
+    def _full(self, monkeypatch):
+        def refuse(*_):
+            raise EngineError("too little space")
+
+        monkeypatch.setattr(space, "for_pull", refuse)
+        monkeypatch.setattr(space, "for_build", refuse)
+
+    def test_no_pull(self, docker, settings, lines):
+        docker.remote[f"{NAME}:{SHA}"] = f"{SHA} pushed"
+        with pytest.raises(EngineError, match="too little space"):
+            registry.ensure_local(settings, SHA, lines.append)
+        assert docker.ran == []
+
+    def test_no_build(self, docker, settings, commit, lines):
+        with pytest.raises(EngineError, match="too little space"):
+            build(settings, commit, report=lines.append)
+        assert docker.ran == []
+
+    def test_what_is_here_needs_no_space(self, docker, settings, lines):
+        docker.images[f"{NAME}:{SHA}"] = docker.remote[f"{NAME}:{SHA}"] = f"{SHA} pushed"
+        assert registry.ensure_local(settings, SHA, lines.append).revision == SHA
