@@ -81,7 +81,7 @@ def check(parts: Parts, path: Path) -> dict[str, Any]:
     warnings: list[str] = []
     values: dict[str, str] = {}
     lines: dict[str, int] = {}
-    for line, binding in _bindings(_read(env_file)):
+    for line, binding in _bindings(env.text_of(env_file)):
         try:
             found = env.parse(binding, name="")
         except UsageError as exc:
@@ -140,22 +140,6 @@ def _compare(before: Mapping[str, str], after: Mapping[str, str]) -> dict[str, l
         "removed": sorted(before.keys() - after.keys()),
         "changed": sorted(key for key in after.keys() & before if after[key] != before[key]),
     }
-
-
-def _read(path: Path) -> str:
-    try:
-        text = path.read_bytes().decode()
-    except UnicodeDecodeError as exc:
-        raise UsageError(
-            f"The env file {path} is not UTF-8 text (byte {exc.start}).",
-            hint="Save it as UTF-8, one KEY=value a line.",
-        ) from exc
-    except OSError as exc:
-        raise UsageError(
-            f"The env file {path} cannot be read: {exc.strerror}.",
-            hint="`ls -l` shows whether it is there, and who may read it.",
-        ) from exc
-    return text.removeprefix("\ufeff").replace("\r\n", "\n")
 
 
 def _bindings(text: str) -> Iterator[tuple[int, str]]:

@@ -17,13 +17,12 @@ __all__ = [
     "Secret",
     "hooks",
     "ipv4",
-    "labels",
-    "names",
     "number",
     "path",
     "pattern",
     "repository",
     "web_address",
+    "words",
 ]
 
 SHORTEST_LINE = 4  # characters; a shorter one ("}") would hide half of what is shown
@@ -108,16 +107,20 @@ def ipv4(raw: Any) -> str:  # noqa: ANN401 - raw TOML
     return str(IPv4Address(raw))
 
 
-def names(raw: Any) -> tuple[str, ...]:  # noqa: ANN401 - raw TOML
-    """Return names of variables, of a list or of a string with commas."""
-    names = raw.split(",") if isinstance(raw, str) else raw
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise ValueError(f"{raw!r} is not a list of variable names")
-    names = [name.strip() for name in names if name.strip()]
-    for name in names:
-        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
-            raise ValueError(f"{name!r} is not a variable name")
-    return tuple(names)
+def words(regex: str, what: str) -> Callable[[Any], tuple[str, ...]]:
+    """Return a parser of words that match `regex`, of a list or of a string with commas."""
+
+    def parse(raw: Any) -> tuple[str, ...]:  # noqa: ANN401 - raw TOML
+        given = raw.split(",") if isinstance(raw, str) else raw
+        if not isinstance(given, list) or not all(isinstance(word, str) for word in given):
+            raise ValueError(f"{raw!r} is not a list of {what}s")
+        found = tuple(word.strip() for word in given if word.strip())
+        for word in found:
+            if not re.fullmatch(regex, word):
+                raise ValueError(f"{word!r} is not a {what}")
+        return found
+
+    return parse
 
 
 def path(raw: Any) -> Path:  # noqa: ANN401 - raw TOML
@@ -128,18 +131,6 @@ def path(raw: Any) -> Path:  # noqa: ANN401 - raw TOML
         return Path(raw).expanduser()
     except RuntimeError as exc:
         raise ValueError(f"{raw!r}: {exc}") from exc
-
-
-def labels(raw: Any) -> tuple[str, ...]:  # noqa: ANN401 - raw TOML
-    """Return labels of a runner, of a list or of a string with commas."""
-    given = raw.split(",") if isinstance(raw, str) else raw
-    if not isinstance(given, list) or not all(isinstance(each, str) for each in given):
-        raise ValueError(f"{raw!r} is not a list of labels")
-    given = [each.strip() for each in given if each.strip()]
-    for each in given:
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", each):
-            raise ValueError(f"{each!r} is not a label")
-    return tuple(given)
 
 
 def web_address(raw: Any) -> Secret:  # noqa: ANN401 - raw TOML

@@ -96,7 +96,11 @@ class Settings:
     env_content: Secret = _setting(
         Secret, Secret(""), "content of the env file (a CI secret)", variable="ENV_FILE"
     )
-    required_env: tuple[str, ...] = _setting(parsing.names, (), "keys that the env file must have")
+    required_env: tuple[str, ...] = _setting(
+        parsing.words(r"[A-Za-z_][A-Za-z0-9_]*", "variable name"),
+        (),
+        "keys that the env file must have",
+    )
     codecov_token: Secret = _setting(
         Secret, Secret(""), "token for Codecov", variable="CODECOV_TOKEN"
     )
@@ -158,7 +162,9 @@ class Settings:
         "where that archive is",
     )
     runner_labels: tuple[str, ...] = _setting(
-        parsing.labels, (), "the runner's labels besides GitHub's"
+        parsing.words(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", "label"),
+        (),
+        "the runner's labels besides GitHub's",
     )
     runner_user: str = _setting(
         pattern(_USER, "a user name"),

@@ -16,7 +16,7 @@ from urllib.parse import unquote, urlsplit
 from pipeline.errors import UnavailableError, UsageError
 from pipeline.settings import Secret
 
-__all__ = ["digest", "parse", "read", "render", "restore", "secrets"]
+__all__ = ["digest", "parse", "read", "render", "restore", "secrets", "text_of"]
 
 _ESCAPES = {"\\": "\\\\", '"': '\\"', "$": "$$", "\n": "\\n", "\r": "\\r"}
 _PLAIN = {escaped: plain for plain, escaped in _ESCAPES.items()}
@@ -32,6 +32,15 @@ def read(path: Path, *, required: Collection[str] = ()) -> dict[str, str]:
     Raises:
         UsageError: It cannot be read, is malformed, or lacks a required key.
     """
+    return parse(text_of(path), name=str(path), required=required)
+
+
+def text_of(path: Path) -> str:
+    """Return what an env file says, with lines that end as ours do.
+
+    Raises:
+        UsageError: It cannot be read, or is not text.
+    """
     try:
         text = path.read_bytes().decode()
     except UnicodeDecodeError as exc:
@@ -44,7 +53,12 @@ def read(path: Path, *, required: Collection[str] = ()) -> dict[str, str]:
             f"The env file {path} cannot be read: {exc.strerror}.",
             hint="Copy .env.example to .env and fill it in, or name another file with --env-file.",
         ) from exc
-    return parse(text, name=str(path), required=required)
+    return _ours(text)
+
+
+def _ours(text: str) -> str:
+    """Return what an editor on Windows saves as one here would."""
+    return text.removeprefix("\ufeff").replace("\r\n", "\n")
 
 
 def parse(text: str, *, name: str, required: Collection[str] = ()) -> dict[str, str]:
@@ -56,8 +70,7 @@ def parse(text: str, *, name: str, required: Collection[str] = ()) -> dict[str, 
     from dotenv.parser import parse_stream
 
     values: dict[str, str] = {}
-    text = text.removeprefix("\ufeff").replace("\r\n", "\n")  # as an editor on Windows saves it
-    for binding in parse_stream(io.StringIO(text)):
+    for binding in parse_stream(io.StringIO(_ours(text))):
         line = binding.original.line
         if binding.error:
             raise UsageError(

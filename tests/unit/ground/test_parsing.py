@@ -6,6 +6,9 @@ import pytest
 
 from pipeline import parsing
 from pipeline.parsing import Hooks
+from pipeline.settings import Settings
+
+LABELS = Settings.__dataclass_fields__["runner_labels"].metadata["parse"]
 
 
 @pytest.mark.parametrize("given", ["ops/dump --all 'a b'", ["ops/dump --all 'a b'"]])
@@ -77,10 +80,10 @@ def test_what_is_no_address_is_refused_and_not_shown(given):
 
 @pytest.mark.parametrize("given", ["gpu,big-one", [" gpu", "big-one "], "gpu,,big-one"])
 def test_labels_are_a_list_or_have_commas(given):
-    assert parsing.labels(given) == ("gpu", "big-one")
+    assert LABELS(given) == ("gpu", "big-one")
 
 
 @pytest.mark.parametrize("given", [5, [5], "a b", "-x", "a" * 65])
 def test_what_is_no_label_is_refused(given):
     with pytest.raises(ValueError, match="label"):
-        parsing.labels(given)
+        LABELS(given)
