@@ -124,7 +124,7 @@ class Settings:
     )
     keep_dumps: int = _setting(number(int, 0, 1000), 5, "how many files of <state>/dumps are kept")
     build_cache_gb: float = _setting(
-        number(float, 0, 10_000), 10.0, "gigabytes of build cache that `invoke prune` leaves"
+        number(float, 0, 10_000), 10.0, "gigabytes; build cache beyond them goes by its age"
     )
     public_url: str = _setting(_WEB, "", "where users reach the service, for `invoke doctor`")
     host: str = _setting(

@@ -154,8 +154,9 @@ def test_old_checkouts_go_unless_something_runs_in_them(there, base):
         mark.touch()
         os.utime(mark, (time.time() - age * 1000, time.time() - age * 1000))
     path = base / "checkouts" / names[4] / "tasks.py"
-    argv = [sys.executable, "-c", "import sys; sys.stdin.read()", str(path)]
-    with subprocess.Popen(argv, stdin=subprocess.PIPE):
+    argv = [sys.executable, "-c", "import sys; print(flush=True); sys.stdin.read()", str(path)]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        child.stdout.readline()  # before that, its arguments may not be seen yet
         there.tidy(base, names[5])
     kept = {each.name for each in (base / "checkouts").iterdir() if each.is_dir()}
     assert kept == {*names[:3], names[4], names[5]}
