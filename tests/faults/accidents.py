@@ -114,6 +114,15 @@ def end_engine(signal: str) -> None:
     machine.eventually(lambda: not process.exists(), within=30, what="the engine's end")
 
 
+def engine_runs() -> bool:
+    """Tell whether there is a process of the engine, whatever it does yet."""
+    try:
+        pid = ENGINE.read_text(encoding="ascii").strip()
+        return (Path("/proc") / pid / "comm").read_text(encoding="ascii").strip() == "dockerd"
+    except OSError:
+        return False
+
+
 def engine_answers() -> bool:
     """Tell whether there is an engine to talk to."""
     return bool(machine.docker("version", "--format", "{{.Server.Version}}", check=False))

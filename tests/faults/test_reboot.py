@@ -5,7 +5,7 @@ import time
 import pytest
 
 from tests.e2e.support import load, machine
-from tests.e2e.support.command import CommandLine, clean_environment
+from tests.e2e.support.command import CommandLine, clean_environment, finish
 from tests.faults import accidents, aftermath
 from tests.faults.cells import SHAPES
 from tests.faults.stage import Stage
@@ -44,11 +44,13 @@ def test_after_a_power_cut_the_release_serves_by_itself(stage: Stage, wire: Wire
     # With live-restore they would outlive it; a power cut takes all.
     accidents.privileged("kill", "-KILL", *(str(pid) for pid in processes if pid))
     with wire.cut_off(), load.Load(stage.address) as running:
-        host("host", "--yes", "--engine").ok()
+        child = host.start("host", "--yes", "--engine")
+        machine.eventually(accidents.engine_runs, within=LONGEST, what="the engine's process")
         began = time.monotonic()
         machine.eventually(lambda: serves(stage), within=LONGEST, what="the release")
         took = time.monotonic() - began
-    stage.tally.figures["reboot"] = {"app_start": own, "to_serving": took}
+        finish(child).ok()
+    stage.tally.figures["reboot"] = {"app_start": round(own, 3), "to_serving": round(took, 3)}
     # The service answers in JSON, the proxy on its own does not.
     assert not [loss for loss in running.lost if "{" in loss.what]
     assert took <= own + GRACE
