@@ -75,7 +75,8 @@ def test_a_fault_fails_at_the_same_gate(clone, name):
     jobs = [job for job in light_jobs() if job in guilty or job != "tests"]
     expected = {job: int(job in guilty) for job in jobs}
     assert at_home(clone, jobs) == expected
-    assert at_home(clone, jobs, CI="true", GITHUB_ACTIONS="true") == expected
+    # What passes passes with any variable (test_same_answer): there it is the guilty one alone.
+    assert at_home(clone, guilty, CI="true", GITHUB_ACTIONS="true") == dict.fromkeys(guilty, 1)
     for job in sorted(guilty):
         ran = clone.run(f"invoke ci --job {job} --json")
         assert ran.returncode == 1, ran.stdout
