@@ -80,7 +80,7 @@ class Replica:
 class Engine(Protocol):
     """Starts, stops and inspects the containers of a colour; knows no strategy, no traffic."""
 
-    def ensure_services(self, bundle: Bundle, *, timeout: float) -> None:
+    def ensure_services(self, bundle: Bundle, *, timeout: float) -> tuple[str, ...]:
         """Start what every release shares (database, proxy); never restart what runs."""
 
     def missing(self) -> tuple[str, ...]:

@@ -124,10 +124,12 @@ class World:
 class FakeEngine:
     world: World
 
-    def ensure_services(self, bundle: Bundle, *, timeout: float) -> None:
+    def ensure_services(self, bundle: Bundle, *, timeout: float) -> tuple[str, ...]:
         self.world.happen("services")
+        missing = self.missing()
         self.world.proxy_runs = True
         self.world.happened()
+        return missing
 
     def missing(self) -> tuple[str, ...]:
         return () if self.world.proxy_runs else ("There is no container of proxy.",)

@@ -51,8 +51,11 @@ class ComposeEngine:
         self._connected: DockerClient | None = None
         self._answered = False
 
-    def ensure_services(self, bundle: Bundle, *, timeout: float) -> None:
+    def ensure_services(self, bundle: Bundle, *, timeout: float) -> tuple[str, ...]:
         """Start database and proxy where they do not run; never touch running ones.
+
+        Returns:
+            What `missing()` had said before.
 
         Raises:
             EngineError: They do not get healthy within `timeout` seconds.
@@ -63,7 +66,8 @@ class ComposeEngine:
             if "(healthy)" in container["Status"]
         }
         if healthy.issuperset(SHARED):
-            return
+            return ()
+        missing = self.missing()
         up = ["up", "--detach", "--no-recreate", "--no-build", "--wait", *SHARED]
         try:
             try:
@@ -85,6 +89,7 @@ class ComposeEngine:
                     details=exc.details,
                 ) from exc
             raise
+        return missing
 
     def missing(self) -> tuple[str, ...]:
         """Say what is not there of the services that every release uses, and of their data.
@@ -102,9 +107,7 @@ class ComposeEngine:
             if states.get(name) != "running"
         ]
         # A volume that a container uses cannot be removed.
-        if "db" not in states and not self._ask(
-            lambda: self._client.volumes.list(filters=self._ours)
-        ):
+        if "db" not in states and not self._volumes():
             found.append(
                 "There is no volume either: the data is gone, and a database would be empty."
             )
@@ -248,6 +251,10 @@ class ComposeEngine:
             for each in self._list(*services):
                 if each["State"] in state:
                     self._client.api.remove_container(each["Id"], force=True)
+
+    def _volumes(self) -> list[dict[str, Any]]:
+        asked = self._ask(lambda: self._client.api.volumes(filters=self._ours))
+        return asked["Volumes"] or []
 
     def _ids(self, *services: str) -> list[str]:
         return [each["Id"] for each in self._list(*services)]

@@ -50,8 +50,12 @@ class Steps(Watching):
         """Tell whether the point of no return is behind us."""
         return self.is_recorded()
 
-    def _services(self) -> None:
-        self.engine.ensure_services(self._bundle, timeout=self.deadlines.start)
+    def _services(self, migrate: int = 0) -> None:
+        missing = self.engine.ensure_services(self._bundle, timeout=self.deadlines.start)
+        if missing and migrate:
+            for each in missing:
+                self.report(f"warning: {each}")
+            self._migrate()  # the database may be another one than it was
 
     def _migrate(self) -> None:
         self.engine.migrate(self._bundle, timeout=self.deadlines.migrate)

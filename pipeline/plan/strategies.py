@@ -143,17 +143,19 @@ def _recreate(observed: Observed, wanted: Wanted) -> Plan:
     )
 
 
-def _services() -> Step:
-    return Step(kind="services", about="make sure of database and proxy")
+def _services(**arguments: int) -> Step:
+    return Step(kind="services", about="make sure of database and proxy", arguments=arguments)
 
 
 def _prepare(observed: Observed, wanted: Wanted) -> Iterator[Step]:
     new = other(observed.live)
-    yield _services()
     # The live release is ready only while the schema is at its head (see /ready); with the
     # same scripts in the new image there is nothing pending, and no container to pay for.
+    # Unless the database turns out to be gone: the proxy's last check may be a second old.
     same = observed.live_migrations == wanted.release.migrations
-    if not (wanted.release.migrations and same and observed.live_healthy):
+    nothing_pending = bool(wanted.release.migrations and same and observed.live_healthy)
+    yield _services(migrate=1) if nothing_pending else _services()
+    if not nothing_pending:
         yield Step(kind="migrate", about="run pending migrations from the new image")
     yield Step(kind="clear", about=f"remove what is left in {new}", arguments={"colour": new})
 

@@ -36,6 +36,7 @@ class Api:
 
     def __init__(self, *listed, **plans):
         self.listed, self.plans, self.calls = listed, plans, []
+        self.kept = None  # volumes; so the engine says that there are none
 
     @property
     def api(self):
@@ -47,6 +48,10 @@ class Api:
             "filters": {"label": ["com.docker.compose.project=app"]},
         }
         return list(self.listed)
+
+    def volumes(self, **asked):
+        assert asked == {"filters": {"label": ["com.docker.compose.project=app"]}}
+        return {"Volumes": self.kept}
 
     def __getattr__(self, name):
         plan = self.plans[name]

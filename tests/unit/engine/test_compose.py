@@ -47,6 +47,25 @@ def test_shared_services_are_made_sure_of(listed, ran, a_bundle):
     assert ran == [((*COMPOSE, *UP), {"timeout": 5, "env": a_bundle.variables})]
 
 
+def test_what_is_missing_is_said(ran, a_bundle):
+    gone, api = "There is no volume either: the data is gone, and a database would be empty.", Api()
+    nothing = ("There is no container of db.", "There is no container of proxy.", gone)
+    assert engine(api).missing() == engine(api).ensure_services(a_bundle, timeout=5) == nothing
+    api.kept = [{"Name": "app_db-data"}]
+    assert engine(api).missing() == nothing[:2]
+    api.listed = [container(1, "db", state="exited"), container(2, "proxy")]
+    assert engine(api).missing() == ("db is exited.",)
+
+
+def test_a_network_that_is_gone_takes_its_containers_with_it(ran, a_bundle):
+    api = Api(container(1, "db", state="exited"), remove_container=lambda *_: None)
+    ran.failure = CommandError("failed", code=1, details="network 5f1 not found")
+    with pytest.raises(EngineError):
+        engine(api).ensure_services(a_bundle, timeout=5)
+    assert len(ran) == 2
+    assert api.calls == [("remove_container", 1, {"force": True})]
+
+
 def test_shared_services_that_are_healthy_are_left_alone(ran, a_bundle):
     healthy = (
         container(n, name, status="Up 5 hours (healthy)") for n, name in enumerate(("db", "proxy"))
