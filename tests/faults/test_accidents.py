@@ -38,6 +38,7 @@ def answered(stage: Stage) -> bool:
     return load.get(stage.address, "/health")[0] in honest
 
 
+@pytest.mark.one_shape
 def test_a_new_replica_dies_in_the_stability_window(stage: Stage, shape: Shape, outage: Outage):
     with stage.playing(f"killed: new replica, {shape}", shape, forgives=outage.covers):
         child = stage.start_deploy("pause before watch", PIPELINE_STABILITY_WINDOW=WINDOW)
@@ -53,6 +54,7 @@ def test_a_new_replica_dies_in_the_stability_window(stage: Stage, shape: Shape, 
         assert aftermath.tells_the_truth(stage)["drift"] == []
 
 
+@pytest.mark.one_shape
 def test_a_serving_replica_dies(stage: Stage, shape: Shape, outage: Outage):
     with stage.playing(
         f"killed: serving replica, {shape}", shape, forgives=outage.covers

@@ -9,6 +9,7 @@ from tests.faults import aftermath
 from tests.faults.cells import Shape
 from tests.faults.stage import Stage
 
+pytestmark = pytest.mark.one_shape
 EARLY = [
     pytest.param("before start", marks=pytest.mark.whole),
     "during healthy",

@@ -34,6 +34,7 @@ def test_the_tenth_has_something_of_everything():
     assert [kill for kill in tenth if "raise" in kill.fault]
 
 
+@pytest.mark.one_shape
 @pytest.mark.parametrize("operation", ["deploy", "rollback"])
 def test_the_steps_are_those_that_are_done(stage: Stage, shape: Shape, operation: str):
     """Without an accident, and with a failure that has to be undone."""

@@ -85,6 +85,7 @@ def test_a_registry_that_fails_half_way_through_a_pull(
         aftermath.tells_the_truth(stage)
 
 
+@pytest.mark.one_shape
 @pytest.mark.parametrize(
     "where", [pytest.param("before services", marks=pytest.mark.whole), "before record"]
 )

@@ -81,8 +81,9 @@ def test_a_commit_that_is_none_is_refused(command, sha, host):
         command(host.settings, sha, report=print)
 
 
-def test_while_somebody_decides_what_goes_nothing_is_pinned(host):
+def test_while_somebody_decides_what_goes_nothing_is_pinned(host, monkeypatch):
     host.deploy(A)
+    monkeypatch.setattr(lock, "SHORT_WAIT", 0.0)
     with lock.hold(host.folder / "state/lock", command="prune"), pytest.raises(LockedError):
         pin(host.settings, A, report=print)
     assert pinned(host) == []
