@@ -171,20 +171,20 @@ def following(site: Site) -> Iterator[Callable[[str], object]]:
 
 
 def test_an_env_file_alone_makes_a_release_without_a_registry(a_live: Site):
-    before = a_live.status()["live"]["release"]
+    before = a_live.deploy("b").ok().json["release"]
     env = a_live.folder / "new.env"
     env.write_text(f"{ENV}EXTRA={SENTINEL}\nMAIL_TOKEN={SENTINEL}-new\nEMPTY=\n")
     env.chmod(0o600)
     registry = f"127.0.0.1:{machine.free_port()}"  # where none answers
-    image = f":{a_live.commits['a']}"
+    image = f":{a_live.commits['b']}"
     machine.docker("tag", a_live.repository + image, f"{registry}/{a_live.app}/panager{image}")
     try:
         said = [a_live.invoke("env", "--check", str(env), "--json").ok()]
-        said += [a_live.deploy("a", "--env-file", str(env), PIPELINE_REGISTRY=registry).ok()]
+        said += [a_live.deploy("b", "--env-file", str(env), PIPELINE_REGISTRY=registry).ok()]
         said += [a_live.invoke("env", "--json").ok()]
         said += [a_live.invoke("env", "--diff", before, "--json").ok()]
     finally:
-        back = a_live.deploy("a").ok()
+        back = a_live.deploy("b").ok()
         machine.remove_images(f"{registry}/{a_live.app}/panager")
     checked, deployed, shown, changes = (each.json for each in said)
     assert back.json["release"] == before != deployed["release"]
